@@ -1,0 +1,1 @@
+"""The trunk of Breakwater: doors, the line, and what runs it."""

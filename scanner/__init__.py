@@ -1,0 +1,1 @@
+"""Turn bytes into a report; see bytes, never URLs."""
