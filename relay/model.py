@@ -1,0 +1,222 @@
+"""The values of the line, in the order in which they come to exist.
+
+A delivery arrives, its sender is authenticated, its media references are extracted, each is
+fetched and examined into evidence, and evidence and policy together make a decision. Nothing here
+does anything; the stages do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scanner.report import Report
+    from signatures.message import RequestMessage
+    from signatures.strictjson import JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """The actor whose key verified a delivery."""
+
+    actor: str
+    key_id: str
+
+
+class Location(StrEnum):
+    """Where in an activity a media reference stood."""
+
+    ATTACHMENT = "attachment"
+    THUMBNAIL = "thumbnail"
+    IMAGE = "image"
+    ICON = "icon"
+    EMOJI = "emoji"
+    PREVIEW = "preview"
+    VIDEO = "video"
+    CONTENT = "content"
+    INLINE = "inline"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaReference:
+    """A pointer from an activity to media.
+
+    Attributes:
+        url: An absolute http(s) URL, or a `data:` URI whose bytes travel in the activity itself.
+        location: Where it stood.
+        declared_type: The media type that the activity claims, lower case, without parameters.
+        is_declared: The activity says that this is media (by its place, type or media type). False
+            for a bare link that merely might be; what turns out to be a web page is then no media.
+        declared_digest: The SHA-256 that the activity claims (`digestMultibase`): a hint for an
+            early look-up, never more.
+    """
+
+    url: str
+    location: Location
+    declared_type: str | None = None
+    is_declared: bool = True
+    declared_digest: bytes | None = None
+
+
+class Audience(StrEnum):
+    """Whom an activity addresses."""
+
+    PUBLIC = "public"
+    RESTRICTED = "restricted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What the line needs to know of an activity.
+
+    Attributes:
+        id: The activity's own id; empty where it has none (transient activities may).
+        type: The first type named.
+        actor: The actor's id; empty where none is named.
+        object_id: The id of the object acted upon; for Undo the id of the undone activity.
+        chain_key: The object whose deliveries must reach the backend in order.
+        audience: Public, or anything narrower.
+        references: Every media reference, each URL once, in document order.
+        dereference: Ids of objects that are named but not embedded and must be fetched at their own
+            origin and examined too (an Announce by id).
+        is_truncated: There were more references than `extract` admits; the rest is unexamined.
+    """
+
+    id: str
+    type: str
+    actor: str
+    object_id: str
+    chain_key: str
+    audience: Audience
+    references: tuple[MediaReference, ...] = ()
+    dereference: tuple[str, ...] = ()
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One POST of an activity to an inbox, with its bytes."""
+
+    message: RequestMessage
+    remote_address: str
+    received_at: datetime
+    document: JsonValue
+    activity: Activity
+    sender: Sender | None
+
+
+class FetchFailure(StrEnum):
+    """Why media could not be looked at."""
+
+    REFUSED_URL = "refused_url"
+    REFUSED_ADDRESS = "refused_address"
+    UNRESOLVED = "unresolved"
+    UNREACHABLE = "unreachable"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    TOO_SLOW = "too_slow"
+    TOO_LARGE = "too_large"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    GONE = "gone"
+    FORBIDDEN = "forbidden"
+    SERVER_ERROR = "server_error"
+    MALFORMED = "malformed"
+    ACTIVITY_AS_MEDIA = "activity_as_media"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """The fetched bytes.
+
+    Attributes:
+        data: The octets of the identity-coded response body.
+        sha256: 32 bytes, computed while streaming.
+        content_type: What the response declared, lower case, without parameters; None if nothing.
+    """
+
+    data: bytes
+    sha256: bytes
+    content_type: str | None
+
+
+class EvidenceBasis(StrEnum):
+    """Where evidence comes from."""
+
+    SCAN = "scan"
+    OWN_VERDICT = "own_verdict"
+    RULING = "ruling"
+    FETCH = "fetch"
+    NOT_MEDIA = "not_media"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of one media reference: a verdict with its basis, or the fact of not knowing.
+
+    Attributes:
+        reference: What was pointed at.
+        basis: Where this comes from.
+        sha256: The digest of the bytes; None where none were seen.
+        report: What the scan found; None where no bytes were seen or a moderator ruled.
+        failure: Why there are no bytes.
+        is_allowed: A moderator's ruling on exactly these bytes, if there is one.
+    """
+
+    reference: MediaReference
+    basis: EvidenceBasis
+    sha256: bytes | None = None
+    report: Report | None = None
+    failure: FetchFailure | None = None
+    is_allowed: bool | None = None
+
+
+class MediaDecision(StrEnum):
+    """What is done with media, from the mildest to the strictest."""
+
+    RELEASE = "release"
+    WITHHOLD = "withhold"
+    BLOCK = "block"
+
+
+class DeliveryDecision(StrEnum):
+    """What is done with a delivery."""
+
+    FORWARD = "forward"
+    HOLD = "hold"
+    RETRY = "retry"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaOutcome:
+    """A piece of evidence and what follows from it.
+
+    Attributes:
+        evidence: What was decided upon.
+        decision: What is done with the media.
+        category: The category that decided, as text; None where nothing matched.
+        needs_case: A person has to see to it.
+        retry: Looking again may tell more (a failure that passes).
+        purge: The bytes must not be kept at all.
+    """
+
+    evidence: Evidence
+    decision: MediaDecision
+    category: str | None = None
+    needs_case: bool = False
+    retry: bool = False
+    purge: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows from all the evidence on one delivery."""
+
+    delivery: DeliveryDecision
+    outcomes: tuple[MediaOutcome, ...]
+    reason: str
