@@ -1,0 +1,1 @@
+"""The doors that speak HTTP; one module a door."""

@@ -1,0 +1,205 @@
+"""Decide: evidence and policy in, decision out; pure and total.
+
+Two properties hold and are tested: more evidence never loosens a decision, and what was not
+examined is never released unless the admin's policy names that very condition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, assert_never
+
+from relay.model import (
+    Decision,
+    DeliveryDecision,
+    Evidence,
+    EvidenceBasis,
+    FetchFailure,
+    MediaDecision,
+    MediaOutcome,
+)
+from scanner.report import Basis, Finding, Report, RunOutcome, UnscannableReason, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from scanner.labels import Category
+
+
+class Condition(StrEnum):
+    """The ways of not knowing that a policy names."""
+
+    UNSCANNABLE = "unscannable"
+    UNREACHABLE = "unreachable"
+    LINK_UNREACHABLE = "link_unreachable"
+    DETECTOR_DOWN = "detector_down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What an admin wants done about one category.
+
+    Attributes:
+        media: What to do with the media.
+        drops_delivery: Drop the whole delivery; else the text is forwarded.
+        purge: Keep no copy of the bytes for the ruling.
+    """
+
+    media: MediaDecision
+    drops_delivery: bool = False
+    purge: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The admin's table: every category, every way of not knowing, and what the backend lets us do.
+
+    Attributes:
+        rules: One rule for each category; a category without one is withheld.
+        conditions: What to do about media that nobody could look at.
+        enforces_media: A door of ours stands before the backend's own media fetches, so that media
+            can stay withheld while the text goes through. Without one the delivery is held.
+    """
+
+    rules: Mapping[Category, Rule]
+    conditions: Mapping[Condition, MediaDecision]
+    enforces_media: bool
+
+
+_STRICTNESS: Final = {MediaDecision.RELEASE: 0, MediaDecision.WITHHOLD: 1, MediaDecision.BLOCK: 2}
+_WITHHOLD: Final = Rule(media=MediaDecision.WITHHOLD)
+
+# Failures that time may mend. The others are answers: asking again gives the same.
+_PASSING: Final = frozenset(
+    {
+        FetchFailure.UNRESOLVED,
+        FetchFailure.UNREACHABLE,
+        FetchFailure.TIMEOUT,
+        FetchFailure.TOO_SLOW,
+        FetchFailure.SERVER_ERROR,
+        FetchFailure.TLS,
+    }
+)
+_PASSING_REASONS: Final = frozenset({UnscannableReason.DETECTOR_UNAVAILABLE})
+
+
+def decide(evidence: Iterable[Evidence], policy: Policy, *, is_complete: bool = True) -> Decision:
+    """Decide what is done with the media of a delivery and with the delivery itself.
+
+    Args:
+        evidence: One piece for each media reference.
+        policy: The admin's table.
+        is_complete: False where references beyond the admitted number stayed unexamined.
+    """
+    judged = [_judge(piece, policy) for piece in evidence]
+    outcomes = tuple(outcome for outcome, _ in judged)
+    delivery, reason = _decide_delivery(judged, policy, is_complete=is_complete)
+    return Decision(delivery=delivery, outcomes=outcomes, reason=reason)
+
+
+def _decide_delivery(
+    judged: list[tuple[MediaOutcome, bool]], policy: Policy, *, is_complete: bool
+) -> tuple[DeliveryDecision, str]:
+    if any(drops for _, drops in judged):
+        return DeliveryDecision.DROP, "policy"
+    stopped = [outcome for outcome, _ in judged if outcome.decision is not MediaDecision.RELEASE]
+    if not is_complete and not policy.enforces_media:
+        return DeliveryDecision.HOLD, "too_many_references"
+    if not stopped or policy.enforces_media:
+        return DeliveryDecision.FORWARD, "media_withheld" if stopped else "released"
+    # A look that may still succeed is repeated first; a person is asked only about what is final.
+    if all(outcome.retry for outcome in stopped):
+        return DeliveryDecision.RETRY, "not_examined"
+    return DeliveryDecision.HOLD, "media_withheld"
+
+
+def _judge(evidence: Evidence, policy: Policy) -> tuple[MediaOutcome, bool]:
+    """Return the outcome for one piece of evidence, and whether it drops the delivery."""
+    match evidence.basis:
+        case EvidenceBasis.RULING:
+            decision = MediaDecision.RELEASE if evidence.is_allowed else MediaDecision.BLOCK
+            return MediaOutcome(evidence=evidence, decision=decision), False
+        case EvidenceBasis.NOT_MEDIA:
+            return MediaOutcome(evidence=evidence, decision=MediaDecision.RELEASE), False
+        case EvidenceBasis.FETCH:
+            return _judge_failure(evidence, policy), False
+        case EvidenceBasis.SCAN | EvidenceBasis.OWN_VERDICT:
+            if evidence.report is None:
+                return _unknown(evidence, policy, Condition.UNSCANNABLE, retry=True), False
+            return _judge_report(evidence, evidence.report, policy)
+    assert_never(evidence.basis)
+
+
+def _judge_failure(evidence: Evidence, policy: Policy) -> MediaOutcome:
+    is_passing = evidence.failure in _PASSING
+    condition = Condition.UNREACHABLE if evidence.reference.is_declared else Condition.LINK_UNREACHABLE
+    return _unknown(evidence, policy, condition, retry=is_passing)
+
+
+def _unknown(evidence: Evidence, policy: Policy, condition: Condition, *, retry: bool) -> MediaOutcome:
+    decision = policy.conditions.get(condition, MediaDecision.WITHHOLD)
+    is_stopped = decision is not MediaDecision.RELEASE
+    return MediaOutcome(
+        evidence=evidence,
+        decision=decision,
+        needs_case=is_stopped and not retry,
+        retry=is_stopped and retry,
+    )
+
+
+def _judge_report(evidence: Evidence, report: Report, policy: Policy) -> tuple[MediaOutcome, bool]:
+    match report.verdict:
+        case Verdict.MATCH:
+            return _judge_match(evidence, report, policy)
+        case Verdict.NO_MATCH:
+            return MediaOutcome(evidence=evidence, decision=MediaDecision.RELEASE), False
+        case Verdict.UNSCANNABLE:
+            may_pass = report.reason in _PASSING_REASONS
+            condition = Condition.DETECTOR_DOWN if may_pass else Condition.UNSCANNABLE
+            return _unknown(evidence, policy, condition, retry=may_pass), False
+    assert_never(report.verdict)
+
+
+def _judge_match(evidence: Evidence, report: Report, policy: Policy) -> tuple[MediaOutcome, bool]:
+    # Advisory detectors label and report; they do not decide.
+    deciding = [finding for finding in report.findings if not finding.advisory]
+    ruled = [(_rule_for(finding, policy), finding.category) for finding in deciding]
+    drops = any(rule.drops_delivery for rule, _ in ruled)
+    strictest = max(ruled, key=lambda pair: _STRICTNESS[pair[0].media], default=None)
+    unknown = _judge_incomplete(evidence, report, policy)
+    if strictest is None or (_STRICTNESS[unknown.decision] > _STRICTNESS[strictest[0].media] and not drops):
+        return unknown, False
+    rule, category = strictest
+    outcome = MediaOutcome(
+        evidence=evidence,
+        decision=MediaDecision.BLOCK if drops else rule.media,
+        category=category.value,
+        needs_case=rule.media is not MediaDecision.RELEASE or drops,
+        purge=any(rule.purge for rule, _ in ruled),
+    )
+    return outcome, drops
+
+
+def _judge_incomplete(evidence: Evidence, report: Report, policy: Policy) -> MediaOutcome:
+    """Judge what a scan with findings could not see; a harmless match never hides a failure to look."""
+    if any(run.essential and run.outcome is RunOutcome.FAILED for run in report.detectors):
+        return _unknown(evidence, policy, Condition.DETECTOR_DOWN, retry=True)
+    if report.reason is not None:
+        return _unknown(evidence, policy, Condition.UNSCANNABLE, retry=False)
+    return MediaOutcome(evidence=evidence, decision=MediaDecision.RELEASE)
+
+
+def _rule_for(finding: Finding, policy: Policy) -> Rule:
+    """Return the rule for a finding, softened to withholding where a person must look first."""
+    rule = policy.rules.get(finding.category, _WITHHOLD)
+    match finding.basis:
+        case Basis.EXACT_HASH | Basis.HUMAN:
+            return rule
+        case Basis.NEAR_HASH | Basis.CLASSIFIER | Basis.PEER | Basis.NOTICE:
+            # Nothing is dropped, blocked for good or purged on a near match, a model's or a peer's
+            # word: it is withheld, and a person decides.
+            if rule.media is MediaDecision.RELEASE and not rule.drops_delivery:
+                return rule
+            return Rule(media=MediaDecision.WITHHOLD)
+    assert_never(finding.basis)

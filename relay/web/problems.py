@@ -1,0 +1,87 @@
+"""Turn what went wrong into HTTP answers; the only place that knows statuses.
+
+Which status a sender gets decides whether it tries again, gives up, or cuts our whole instance off,
+so the choices follow what senders do, not taste: never 404 or 410 for an inbox, never 5xx for
+anything but being unable to store, 401 only for a signature that is surely bad.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from aiohttp import web
+
+from signatures.http import ACCEPT_SIGNATURE
+
+# Long enough for a restart or a full disk to be noticed, short enough for senders with few retries.
+_RETRY_AFTER_S: Final = 60
+
+
+def _problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
+    body = json.dumps({"type": "about:blank", "status": status, "title": title, "detail": detail})
+    return web.Response(
+        status=status, body=body.encode(), content_type="application/problem+json", headers=headers
+    )
+
+
+def malformed(detail: str) -> web.Response:
+    """Answer a request that cannot be parsed."""
+    return _problem(400, "Malformed request", detail)
+
+
+def ambiguous_path() -> web.Response:
+    """Answer a path that two servers might read differently."""
+    return _problem(
+        400, "Ambiguous path", "The path has encoded separators or dot segments. Send it in its plain form."
+    )
+
+
+def too_large(max_bytes: int) -> web.Response:
+    """Answer a body over the limit."""
+    return _problem(413, "Body too large", f"An activity may have at most {max_bytes} bytes.")
+
+
+def bad_signature(reason: str) -> web.Response:
+    """Answer a delivery whose signature is missing or surely bad."""
+    return _problem(
+        401,
+        "Signature refused",
+        f"The request's signature was not accepted ({reason}). Sign it with the actor's current key.",
+        {"Accept-Signature": ACCEPT_SIGNATURE},
+    )
+
+
+def not_a_peer() -> web.Response:
+    """Answer a signed request from somebody who is not a peer."""
+    return _problem(403, "Not a peer", "This relay answers its peers only. Ask its admin to add your relay.")
+
+
+def flooding() -> web.Response:
+    """Answer a domain that sends more than its fair share."""
+    return _problem(
+        429,
+        "Too many deliveries",
+        "Slow down and send this again later.",
+        {"Retry-After": str(_RETRY_AFTER_S)},
+    )
+
+
+def cannot_store() -> web.Response:
+    """Answer when nothing can be stored: the one reason for a 5xx."""
+    return _problem(
+        503,
+        "Cannot accept deliveries",
+        "The delivery was not stored. Send it again later.",
+        {"Retry-After": str(_RETRY_AFTER_S)},
+    )
+
+
+def not_here(detail: str) -> web.Response:
+    """Answer a request for something that this door does not serve."""
+    return _problem(404, "Not here", detail)
+
+
+def accepted() -> web.Response:
+    """Answer a delivery that is safely stored, is a duplicate, or will never be shown: all alike."""
+    return web.json_response({"status": "accepted"}, status=202)
