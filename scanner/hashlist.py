@@ -1,0 +1,164 @@
+"""Hash lists: what a list of known content is and how an update changes it.
+
+`scanner.listfile` reads lists from files, `scanner.index` searches them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+from scanner.hashtable import HashEntry, HashKind, HashTable
+from scanner.listentries import HashListError, ParsedList
+from scanner.listfile import ListFormat, parse_hash_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scanner.labels import Category
+
+__all__ = [
+    "HashEntry",
+    "HashKind",
+    "HashList",
+    "HashListError",
+    "HashTable",
+    "ListFormat",
+    "ListUpdate",
+    "ParsedList",
+    "build_update",
+    "parse_hash_list",
+]
+
+DEFAULT_DISTANCE: Final = 31
+"""Bits. Source: the confident-match threshold in the PDQ paper and in ThreatExchange."""
+DEFAULT_MIN_QUALITY: Final = 50
+"""Source: hashes below quality 50 are too unreliable to match, PDQ README."""
+MAX_DISTANCE: Final = 255
+MAX_QUALITY: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HashList:
+    """A named list as the scanner matches it; immutable, replaced as a whole.
+
+    Attributes:
+        name: Unique among the lists of an instance.
+        version: The maker's version, or the time of the import.
+        category: What a match means.
+        table: The hashes; `HashList.of` builds it from entries.
+        distance: Largest Hamming distance of a PDQ match, in bits, inclusive.
+        min_quality: PDQ hashes of media below this quality (0 to 100) are not matched.
+        dihedral: Whether mirrored and rotated copies are looked for too.
+        label: A finer word for the findings, where the category alone says too little.
+        advisory: Whether matches are reported without deciding.
+        digest: SHA-256 over the hashes (not over the parameters); computed where it is not given.
+    """
+
+    name: str
+    version: str
+    category: Category
+    table: HashTable
+    distance: int = DEFAULT_DISTANCE
+    min_quality: int = DEFAULT_MIN_QUALITY
+    dihedral: bool = False
+    label: str | None = None
+    advisory: bool = False
+    digest: bytes = field(default=b"")
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.version:
+            raise ValueError("a hash list needs a name and a version")
+        if not 0 <= self.distance <= MAX_DISTANCE:
+            raise ValueError(f"the distance of a list is between 0 and {MAX_DISTANCE} bits")
+        if not 0 <= self.min_quality <= MAX_QUALITY:
+            raise ValueError(f"the quality of a list is between 0 and {MAX_QUALITY}")
+        if not self.digest:
+            object.__setattr__(self, "digest", self.table.digest())
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        name: str,
+        version: str,
+        category: Category,
+        entries: Iterable[HashEntry],
+        distance: int = DEFAULT_DISTANCE,
+        min_quality: int = DEFAULT_MIN_QUALITY,
+        dihedral: bool = False,
+        label: str | None = None,
+        advisory: bool = False,
+    ) -> Self:
+        """Build a list from single entries.
+
+        Raises:
+            ValueError: a value has the wrong length, or a parameter is out of its range.
+        """
+        return cls(
+            name=name,
+            version=version,
+            category=category,
+            table=HashTable.from_entries(entries),
+            distance=distance,
+            min_quality=min_quality,
+            dihedral=dihedral,
+            label=label,
+            advisory=advisory,
+        )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def state(self) -> dict[str, object]:
+        """Everything that decides what this list matches: JSON-able, integers only, no hash value."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "category": str(self.category),
+            "label": self.label,
+            "advisory": self.advisory,
+            "digest": self.digest.hex(),
+            "entries": len(self),
+            "distance": self.distance,
+            "min_quality": self.min_quality,
+            "dihedral": self.dihedral,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListUpdate:
+    """What becomes of a table by an update.
+
+    Attributes:
+        table: The new contents.
+        added: Hashes that were not listed before.
+        kept: Hashes that were listed and still are.
+        withdrawn: Hashes that were listed and no longer are.
+    """
+
+    table: HashTable
+    added: int
+    kept: int
+    withdrawn: int
+
+
+def build_update(
+    current: HashTable, *, listed: HashTable, withdrawn: HashTable, is_complete: bool
+) -> ListUpdate:
+    """Build the contents after an update.
+
+    A withdrawal wins over an older listing, for it is the maker's correction.
+
+    Args:
+        current: What is listed now.
+        listed: What the update lists.
+        withdrawn: What the update takes back.
+        is_complete: True where the update is the whole list, so that what it leaves out is no longer listed.
+    """
+    wanted = listed if is_complete else current.union(listed)
+    table = wanted.minus(withdrawn)
+    added = len(table.minus(current))
+    kept = len(table) - added
+    return ListUpdate(table=table, added=added, kept=kept, withdrawn=len(current) - kept)

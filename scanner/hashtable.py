@@ -1,0 +1,158 @@
+"""Sets of hashes as compact arrays.
+
+A list may hold millions of hashes, so none of them is an object: every kind of hash is one sorted array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+TABLE_CONTEXT: Final = b"breakwater hash table v1\n"
+
+
+class HashKind(StrEnum):
+    """The kinds of hashes a list may hold."""
+
+    SHA256 = "sha256"
+    SHA1 = "sha1"
+    MD5 = "md5"
+    PDQ = "pdq"
+
+    @property
+    def width(self) -> int:
+        """Length of a hash of this kind in bytes."""
+        return _WIDTHS[self]
+
+
+_WIDTHS: Final[Mapping[HashKind, int]] = MappingProxyType(
+    {HashKind.SHA256: 32, HashKind.SHA1: 20, HashKind.MD5: 16, HashKind.PDQ: 32}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashEntry:
+    """One hash, for small lists and for the edges; `value` has `kind.width` bytes."""
+
+    kind: HashKind
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HashTable:
+    """A set of hashes: per kind a read-only uint8 [N, width], sorted bytewise, each row once.
+
+    Build it with `from_entries` or `from_rows`; the constructor checks nothing.
+    """
+
+    rows: Mapping[HashKind, NDArray[np.uint8]]
+
+    @classmethod
+    def from_entries(cls, entries: Iterable[HashEntry]) -> Self:
+        """Build a table from single entries; duplicates collapse.
+
+        Raises:
+            ValueError: a value has the wrong length for its kind.
+        """
+        packed: dict[HashKind, bytearray] = {}
+        for entry in entries:
+            if len(entry.value) != entry.kind.width:
+                raise ValueError(f"a {entry.kind} hash has {entry.kind.width} bytes, not {len(entry.value)}")
+            packed.setdefault(entry.kind, bytearray()).extend(entry.value)
+        return cls.from_rows({kind: unpack_rows(kind, data) for kind, data in packed.items()})
+
+    @classmethod
+    def from_rows(cls, rows: Mapping[HashKind, NDArray[np.uint8]]) -> Self:
+        """Build a table from arrays of uint8 [N, width] in any order; duplicates collapse.
+
+        Raises:
+            ValueError: an array has another type or shape.
+        """
+        table: dict[HashKind, NDArray[np.uint8]] = {}
+        for kind in HashKind:
+            array = rows.get(kind)
+            if array is None or array.size == 0:
+                continue
+            if array.dtype != np.uint8 or array.shape != (len(array), kind.width):
+                raise ValueError(f"{kind} hashes must be uint8 [N, {kind.width}]")
+            table[kind] = _sorted_unique(array)
+        return cls(rows=MappingProxyType(table))
+
+    def __len__(self) -> int:
+        return sum(len(array) for array in self.rows.values())
+
+    def get_rows(self, kind: HashKind) -> NDArray[np.uint8]:
+        """Get the hashes of one kind, uint8 [N, width]; N is 0 where the table has none."""
+        return self.rows.get(kind, np.empty((0, kind.width), dtype=np.uint8))
+
+    def entries(self) -> Iterator[HashEntry]:
+        """Go through all entries, one object at a time."""
+        for kind, array in self.rows.items():
+            for row in array:
+                yield HashEntry(kind=kind, value=row.tobytes())
+
+    def union(self, other: HashTable) -> HashTable:
+        """Build the table of what stands in either."""
+        return HashTable.from_rows(
+            {kind: np.concatenate([self.get_rows(kind), other.get_rows(kind)]) for kind in HashKind}
+        )
+
+    def minus(self, other: HashTable) -> HashTable:
+        """Build the table of what stands in this one but not in the other."""
+        return HashTable.from_rows(
+            {kind: array[~_is_in(array, other.get_rows(kind))] for kind, array in self.rows.items()}
+        )
+
+    def digest(self) -> bytes:
+        """Compute SHA-256 over the contents; equal exactly for tables of the same hashes."""
+        state = hashlib.sha256(TABLE_CONTEXT)
+        for kind in HashKind:
+            array = self.get_rows(kind)
+            state.update(f"{kind} {len(array)}\n".encode())
+            state.update(np.ascontiguousarray(array).data)
+        return state.digest()
+
+
+def unpack_rows(kind: HashKind, data: bytes | bytearray) -> NDArray[np.uint8]:
+    """View concatenated hashes of one kind as uint8 [N, width]."""
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, kind.width)
+
+
+def _words(array: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Cut rows into big-endian words, uint64 [N, ceil(width / 8)], whose order is that of the bytes."""
+    padding = -array.shape[1] % 8
+    padded = np.ascontiguousarray(np.pad(array, ((0, 0), (0, padding))) if padding else array)
+    return padded.view(">u8").astype(np.uint64)
+
+
+def _sorted_unique(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    words = _words(array)
+    order = np.lexsort(words.T[::-1])
+    words = words[order]
+    is_new = np.ones(len(array), dtype=np.bool_)
+    is_new[1:] = np.any(words[1:] != words[:-1], axis=1)
+    rows = np.ascontiguousarray(array[order[is_new]])
+    rows.flags.writeable = False
+    return rows
+
+
+def _is_in(array: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Say for every row whether it stands in `other`; both hold each row once. Returns bool [N]."""
+    stacked = np.concatenate([array, other])
+    words = _words(stacked)
+    order = np.lexsort(words.T[::-1])
+    words = words[order]
+    # The sort is stable, so of two equal rows the one from `array` comes first.
+    has_twin = np.zeros(len(stacked), dtype=np.bool_)
+    has_twin[order[:-1]] = np.all(words[1:] == words[:-1], axis=1)
+    return has_twin[: len(array)]
