@@ -31,6 +31,7 @@ _SCAN_FACTOR: Final = 2
 _SCAN_FLOOR: Final = 4_096
 """Attribute characters that even a short text may cost."""
 
+_ADDRESS_MARKS: Final = (":", "&", "\\")
 _HINT: Final = re.compile(r"<[a-z]|!\[|url\(|//|\\\\|data:", re.IGNORECASE)
 _PLAIN_URL: Final = re.compile(rf"https?://[^\s<>\"'`\\^{{}}|]{{1,{_MAX_PLAIN_URL}}}+", re.IGNORECASE)
 _NEXT_URL: Final = re.compile(r",(?=https?:|//|data:)", re.IGNORECASE)
@@ -92,7 +93,8 @@ _NOTHING: Final = MediaLinks(links=())
 
 def find_media_links(text: str) -> MediaLinks:
     """Find what a text embeds or names as media."""
-    if ("//" not in text and ":" not in text and "\\" not in text) or _HINT.search(text) is None:
+    # An address has a colon or two slashes, either of which HTML may write as a character reference.
+    if ("//" not in text and not any(mark in text for mark in _ADDRESS_MARKS)) or _HINT.search(text) is None:
         return _NOTHING
     links: list[MediaLink] = []
     is_complete = True
