@@ -1,0 +1,144 @@
+"""Turn what a decoder yields into the pictures that a viewer may see.
+
+The reference conversion, to which everything here is equal bit by bit: turn by the EXIF orientation,
+convert to RGBA, lay over white, convert to RGB. What is transparent has no one appearance: a picture can be
+drawn in white for dark pages, or hidden in the colours of invisible pixels, and many list makers simply
+drop the transparency. So a transparent picture is looked at over white, over black and without its
+transparency.
+
+Colour profiles are not applied, as in the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image
+
+from scanner.detector import SAMPLE_SIDE, PictureHashes
+from scanner.perceptual import Axis, hash_picture, hash_resized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+REDUCING_GAP: Final = 2.0
+"""Large pictures are first shrunk by whole factors, to no less than twice the side of the sample."""
+
+_ORIENTATIONS: Final[dict[int, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture with this EXIF orientation upright. Source: Exif 3.0, 4.6.5.1.6."""
+
+_SWAPPED: Final = frozenset({5, 6, 7, 8})
+_REVERSED_ROWS: Final = frozenset({3, 4, 7, 8})
+_REVERSED_COLUMNS: Final = frozenset({2, 3, 6, 7})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """How a decoded picture stands for the one in the file.
+
+    Attributes:
+        width: Of the picture in the file, before it is turned, in pixels.
+        height: Of the picture in the file, before it is turned, in pixels.
+        scale: Source pixels per decoded pixel.
+        orientation: EXIF orientation, 1 to 8.
+    """
+
+    width: int
+    height: int
+    scale: int = 1
+    orientation: int = 1
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        swap = self.orientation in _SWAPPED
+        return (self.height, self.width) if swap else (self.width, self.height)
+
+    def axes(self) -> tuple[Axis, Axis]:
+        """Rows and columns of the upright array."""
+        width, height = self.shown
+        return (
+            Axis(length=height, scale=self.scale, is_reversed=self.orientation in _REVERSED_ROWS),
+            Axis(length=width, scale=self.scale, is_reversed=self.orientation in _REVERSED_COLUMNS),
+        )
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Read the EXIF orientation; 1 where there is none or it is not one of the eight."""
+    value = image.getexif().get(0x0112)
+    return value if value in _ORIENTATIONS else 1
+
+
+def make_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a picture as its orientation says."""
+    method = _ORIENTATIONS.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def renderings(image: Image.Image) -> Iterator[Image.Image]:
+    """Go through the appearances of a decoded picture, each `L` or `RGB`: the one over white first."""
+    if image.mode.startswith("I"):
+        yield _from_wide(image)
+    elif image.mode in {"1", "L"} and "transparency" not in image.info:
+        yield image.convert("L")
+    elif image.has_transparency_data:
+        yield from _transparent(image.convert("RGBA"))
+    else:
+        yield image.convert("RGB")
+
+
+def _from_wide(image: Image.Image) -> Image.Image:
+    """Keep the upper eight of sixteen bits, as decoders of 16-bit colour do."""
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray((np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8))
+
+
+def _transparent(image: Image.Image) -> Iterator[Image.Image]:
+    lowest, _ = image.getchannel("A").getextrema()
+    if lowest == 255:  # noqa: PLR2004 - wholly opaque
+        yield image.convert("RGB")
+        return
+    for colour in ("white", "black"):
+        page = Image.new("RGBA", image.size, colour)
+        page.alpha_composite(image)
+        yield page.convert("RGB")
+    yield image.convert("RGB")
+
+
+def as_array(image: Image.Image) -> NDArray[np.uint8]:
+    """View an `L` or `RGB` picture as `uint8 [H, W]` or `uint8 [H, W, 3]`."""
+    return np.asarray(image, dtype=np.uint8)
+
+
+def hash_rendering(
+    pixels: NDArray[np.uint8], geometry: Geometry, frame: int, *, is_approximate: bool
+) -> PictureHashes:
+    """Compute every PDQ variant of an upright array."""
+    rows, columns = geometry.axes()
+    whole = hash_picture(pixels, rows, columns)
+    resized = hash_resized(pixels, rows, columns)
+    return PictureHashes(
+        frame=frame,
+        quality=whole.quality,
+        dihedral=whole.dihedral,
+        resized=resized.dihedral,
+        is_approximate=is_approximate,
+    )
+
+
+def sample_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Squeeze a picture into the small square that classifiers see: `uint8 [256, 256, 3]` RGB."""
+    small = image.resize((SAMPLE_SIDE, SAMPLE_SIDE), Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
+    return as_array(small.convert("RGB"))
