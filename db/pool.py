@@ -1,0 +1,245 @@
+"""Open the database, lend connections, and translate the driver's errors at the border.
+
+Everything above this package sees `Connection` as an opaque value that the other modules of this
+package take as their first argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import asyncpg
+
+from db.errors import DatabaseError, DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+_log = logging.getLogger(__name__)
+
+# Quoted, because the driver's classes can be subscripted in annotations only.
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
+_Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+# A server on the same machine answers in milliseconds; one that is starting, within seconds.
+CONNECT_TIMEOUT: Final = timedelta(seconds=5)
+# How long a start waits for a database that is not up yet (both may start at boot).
+OPEN_DEADLINE: Final = timedelta(seconds=30)
+# A caller that waits longer for a connection than its client waits for an answer helps nobody.
+ACQUIRE_TIMEOUT: Final = timedelta(seconds=10)
+# No statement but imports and migrations, which set their own, works longer than milliseconds.
+STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
+LOCK_TIMEOUT: Final = timedelta(seconds=20)
+# A transaction that nobody continues holds rows that others wait for.
+IDLE_TRANSACTION_TIMEOUT: Final = timedelta(seconds=60)
+_FIRST_RETRY: Final = timedelta(milliseconds=100)
+_LAST_RETRY: Final = timedelta(seconds=2)
+# All statements of this package fit, so that each is prepared once a connection.
+_STATEMENT_CACHE: Final = 256
+
+# SQLSTATE classes and codes after which the same call may succeed later.
+# Source: PostgreSQL 18 manual, appendix A.
+_PASSING_CLASSES: Final = ("08", "40", "53", "55", "57", "58")
+
+
+class Database:
+    """A pool of connections."""
+
+    def __init__(self, pool: _Pool, dsn: str) -> None:
+        self._pool = pool
+        self._dsn = dsn
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection; every statement on it commits by itself.
+
+        Raises:
+            DatabaseUnavailableError: The database is down, full or overloaded, or no connection came free.
+            DatabaseError: A statement was refused.
+        """
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT.total_seconds())
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            # `from None` here and below: the driver's errors quote rows and parameters.
+            raise _translate(error, while_connecting=True) from None
+        try:
+            yield connection
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise _translate(error) from None
+        except ConnectionError as error:
+            if not connection.is_closed():
+                raise  # It is about some other connection of the caller's.
+            raise _translate(error, while_connecting=True) from None
+        finally:
+            # Shielded by the pool itself: a cancelled caller still gives its connection back.
+            await self._release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction that commits unless the block raises.
+
+        Raises:
+            DatabaseUnavailableError: As for `connection`; nothing was committed, or the answer to the
+                commit was lost and it is not known whether it was.
+            DatabaseError: A statement was refused.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def listen(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Call back with the payload of every notification on a channel, until cancelled.
+
+        After each (re)connection the callback gets an empty payload, because notifications may have been
+        missed before it. The callback must not block. Run this in a task of the caller's own group.
+        """
+        pause = _FIRST_RETRY
+        while True:
+            try:
+                async with self._listener(channel, callback) as lost:
+                    pause = _FIRST_RETRY
+                    callback("")
+                    await lost.wait()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                _log.warning("notifications are interrupted: %s", _translate(error, while_connecting=True))
+            await asyncio.sleep(pause.total_seconds())
+            pause = min(pause * 2, _LAST_RETRY)
+
+    @asynccontextmanager
+    async def _listener(self, channel: str, callback: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """Listen on a connection of its own and yield what is set when it is lost."""
+        connection = await asyncpg.connect(self._dsn, timeout=CONNECT_TIMEOUT.total_seconds())
+        try:
+            lost = asyncio.Event()
+
+            def lose(_: object) -> None:
+                lost.set()
+
+            def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+                callback(str(payload))
+
+            connection.add_termination_listener(lose)
+            await connection.add_listener(channel, hear)
+            yield lost
+        finally:
+            connection.terminate()
+
+    async def _release(self, connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+        try:
+            await self._pool.release(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            # The connection is gone, which the statement before has reported already.
+            _log.debug("a connection could not be given back: %s", type(error).__name__)
+
+
+@asynccontextmanager
+async def open_database(dsn: str, *, min_size: int = 1, max_size: int = 10) -> AsyncIterator[Database]:
+    """Open a pool of connections, waiting a bounded time for a server that is still starting.
+
+    Raises:
+        DatabaseUnavailableError: The server did not take connections in time.
+        DatabaseError: It refused us (wrong password, no such database).
+    """
+    pool = await _open_pool(dsn, min_size=min_size, max_size=max_size)
+    try:
+        yield Database(pool, dsn)
+    finally:
+        try:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT.total_seconds()):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+async def notify(conn: Connection, channel: str, payload: str = "") -> None:
+    """Notify the listeners of a channel when the transaction commits."""
+    await conn.execute(_NOTIFY, channel, payload)
+
+
+_NOTIFY: Final = """-- notify
+SELECT pg_notify($1, $2)
+"""
+
+
+async def ping(conn: Connection) -> None:
+    """Ask the database for a sign of life; the border raises if there is none."""
+    await conn.execute(_PING)
+
+
+_PING: Final = """-- ping
+SELECT 1
+"""
+
+
+async def _open_pool(dsn: str, *, min_size: int, max_size: int) -> _Pool:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + OPEN_DEADLINE.total_seconds()
+    pause = _FIRST_RETRY
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                dsn,
+                min_size=min_size,
+                max_size=max_size,
+                timeout=CONNECT_TIMEOUT.total_seconds(),
+                statement_cache_size=_STATEMENT_CACHE,
+                init=_init_connection,
+                server_settings=_server_settings(),
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+            failure = _translate(error, while_connecting=True)
+            if not isinstance(failure, DatabaseUnavailableError) or loop.time() >= deadline:
+                raise failure from None
+            _log.info("the database does not take connections yet: %s", failure)
+        await asyncio.sleep(pause.total_seconds())
+        pause = min(pause * 2, _LAST_RETRY)
+
+
+def _server_settings() -> dict[str, str]:
+    return {
+        "application_name": "breakwater",
+        "timezone": "UTC",
+        "synchronous_commit": "on",
+        "statement_timeout": _milliseconds(STATEMENT_TIMEOUT),
+        "lock_timeout": _milliseconds(LOCK_TIMEOUT),
+        "idle_in_transaction_session_timeout": _milliseconds(IDLE_TRANSACTION_TIMEOUT),
+    }
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(duration // timedelta(milliseconds=1))
+
+
+async def _init_connection(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_encode_json, decoder=json.loads, format="text"
+    )
+
+
+def _encode_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _translate(error: BaseException, *, while_connecting: bool = False) -> DatabaseError:
+    """Say in our own words what the driver reports, without its message: it quotes values."""
+    if isinstance(error, asyncpg.PostgresError):
+        sqlstate = str(error.sqlstate or "")
+        place = f" ({error.constraint_name})" if error.constraint_name else ""
+        text = f"{type(error).__name__} {sqlstate}{place}"
+        return (
+            DatabaseUnavailableError(text) if sqlstate.startswith(_PASSING_CLASSES) else DatabaseError(text)
+        )
+    if isinstance(error, TimeoutError):
+        return DatabaseUnavailableError("no connection came free in time")
+    if while_connecting and isinstance(error, OSError):
+        return DatabaseUnavailableError(f"the server cannot be reached ({type(error).__name__})")
+    if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, asyncpg.DataError):
+        # The driver's word for a connection that was lost or closed under the caller.
+        return DatabaseUnavailableError(type(error).__name__)
+    return DatabaseError(type(error).__name__)
