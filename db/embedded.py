@@ -40,7 +40,7 @@ from db.installation import (
 from db.postmaster import Postmaster, run_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +58,11 @@ _INITDB_SECONDS: Final = 120.0  # It takes one second; a busy spinning disk may 
 
 
 @asynccontextmanager
-async def open_postgres(data_dir: Path) -> AsyncIterator[str]:
+async def open_postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> AsyncIterator[str]:
     """Start the embedded server on a data directory and yield the DSN of its database.
+
+    `settings` of the server take the place of ours; a test that need not survive a loss of power saves
+    the time of `fsync`.
 
     Raises:
         EmbeddedPostgresError: Another relay uses the directory, or the server cannot be started.
@@ -70,7 +73,7 @@ async def open_postgres(data_dir: Path) -> AsyncIterator[str]:
             # Others may pass through but not list, so that the unprivileged owner reaches the cluster.
             await asyncio.to_thread(_make_home, data_dir, home)
             stack.enter_context(_hold_lock(home / "lock"))
-            server, password, socket_dir = await _prepare(data_dir, home)
+            server, password, socket_dir = await _prepare(data_dir, home, settings or {})
         except OSError as error:
             raise EmbeddedPostgresError(
                 what=f"The embedded database cannot use {data_dir}: {error.strerror}.",
@@ -82,7 +85,7 @@ async def open_postgres(data_dir: Path) -> AsyncIterator[str]:
         yield f"postgresql://{ROLE}:{password}@/{DATABASE}?{query}"
 
 
-async def _prepare(data_dir: Path, home: Path) -> tuple[Postmaster, str, Path]:
+async def _prepare(data_dir: Path, home: Path, settings: Mapping[str, str]) -> tuple[Postmaster, str, Path]:
     """Make what is missing of the cluster and describe the server that shall run on it."""
     place = await asyncio.to_thread(_place, data_dir, home)
     identity, cluster, installation = place
@@ -96,6 +99,7 @@ async def _prepare(data_dir: Path, home: Path) -> tuple[Postmaster, str, Path]:
         socket_dir=socket_dir,
         identity=identity,
         log_file=home / "server.log",
+        settings=settings,
     )
     return server, password, socket_dir
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from db.errors import EmbeddedPostgresError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from db.installation import Identity
 
@@ -84,6 +84,7 @@ class Postmaster:
         socket_dir: Where its only socket is made.
         identity: Who runs it.
         log_file: What it has to say, bounded by `MAX_LOG_BYTES` and one predecessor.
+        settings: What takes the place of our own settings.
     """
 
     program: Path
@@ -91,6 +92,7 @@ class Postmaster:
     socket_dir: Path
     identity: Identity
     log_file: Path
+    settings: Mapping[str, str]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -110,7 +112,7 @@ class Postmaster:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting until it serves."""
-        settings = dict(_SETTINGS, unix_socket_directories=_quote(self.socket_dir))
+        settings = {**_SETTINGS, **self.settings, "unix_socket_directories": _quote(self.socket_dir)}
         major = int((self.cluster / "PG_VERSION").read_text(encoding="ascii"))
         if major < 18:  # noqa: PLR2004 (the version is named by the constant)
             settings = {name: value for name, value in settings.items() if name not in _SINCE_18}

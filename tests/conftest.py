@@ -42,7 +42,8 @@ async def postgres_dsn(postgres_data_dir: Path) -> AsyncIterator[str]:
     """The DSN of the session's server; its own database is empty."""
     from db.embedded import open_postgres
 
-    async with open_postgres(postgres_data_dir) as dsn:
+    # These databases need not survive a loss of power; the embedded server's own tests leave fsync on.
+    async with open_postgres(postgres_data_dir, settings={"fsync": "off", "full_page_writes": "off"}) as dsn:
         yield dsn
 
 
