@@ -1,0 +1,1 @@
+"""What stages are given as arguments: the tools that reach outside, each behind its bounds."""

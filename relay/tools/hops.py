@@ -1,0 +1,150 @@
+"""Make one request and take what it is answered with."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from relay.model import FetchFailure
+from relay.tools.failures import REDIRECTS, Judge, failure_of
+from relay.tools.policy import HTTP_PORT, FetchPolicy
+from relay.tools.transfers import Body, read_body
+from signatures.message import Headers, header_values
+
+if TYPE_CHECKING:
+    from relay.clock import Clock
+    from relay.tools.urls import FetchUrl
+
+# aiohttp would add its own values for these where a caller sets none.
+_OWN_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request as it is to be made.
+
+    Attributes:
+        follows: Redirects are wanted as such, without their bodies.
+        judge: Decides from status and headers whether the body is read.
+    """
+
+    method: str
+    url: FetchUrl
+    headers: Headers
+    body: bytes | None
+    judge: Judge
+    max_bytes: int
+    follows: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a request was answered with.
+
+    Attributes:
+        url: The URL that answered.
+        status: As received.
+        headers: As received, in order; each octet is one character (ISO 8859-1).
+        body: The octets after transfer decoding, content coding untouched; with their SHA-256.
+    """
+
+    url: FetchUrl
+    status: int
+    headers: Headers
+    body: Body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """Where a request was sent on to; not read yet."""
+
+    location: str
+
+
+class Hopper:
+    """Makes single requests on the pool of vetted connections."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, policy: FetchPolicy, clock: Clock) -> None:
+        self._session = session
+        self._policy = policy
+        self._clock = clock
+        # From the start of the request to the end of the answer's head.
+        self._opening_seconds = (policy.connect_timeout + policy.first_byte_timeout).total_seconds()
+
+    async def hop(self, ask: Ask) -> Answer | Redirect | FetchFailure:
+        """Make one request; every failure is a value.
+
+        Raises:
+            TimeoutError: The head did not come in time.
+        """
+        if not self._is_admissible(ask.url):
+            return FetchFailure.REFUSED_URL
+        try:
+            async with asyncio.timeout(self._opening_seconds):
+                response = await self._session.request(
+                    ask.method,
+                    URL(str(ask.url), encoded=True),
+                    headers=self._complete(ask),
+                    data=ask.body,
+                    allow_redirects=False,
+                    skip_auto_headers=_OWN_HEADERS,
+                )
+            # Leaving this block with the body unread closes the connection, so that nothing of it stays in
+            # the pool.
+            async with response:
+                return await self._take(ask, response)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return failure_of(error)
+
+    async def _take(self, ask: Ask, response: aiohttp.ClientResponse) -> Answer | Redirect | FetchFailure:
+        headers = tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers
+        )
+        if ask.follows and response.status in REDIRECTS:
+            return _read_location(headers)
+        refusal = ask.judge(response.status, headers)
+        if refusal is not None:
+            return refusal
+        if response.content_length is not None and response.content_length > ask.max_bytes:
+            return FetchFailure.TOO_LARGE
+        body = await read_body(
+            response.content, max_bytes=ask.max_bytes, policy=self._policy, clock=self._clock
+        )
+        if isinstance(body, FetchFailure):
+            return body
+        return Answer(url=ask.url, status=response.status, headers=headers, body=body)
+
+    def _complete(self, ask: Ask) -> list[tuple[str, str]]:
+        """Build the whole header list; what the caller set stays as it is."""
+        given = {name.lower() for name, _ in ask.headers}
+        own = (
+            ("Host", ask.url.authority),
+            ("User-Agent", self._policy.user_agent),
+            # What is hashed is what the origin stores, not one of its compressions.
+            ("Accept-Encoding", "identity"),
+        )
+        return [pair for pair in own if pair[0].lower() not in given] + list(ask.headers)
+
+    def _is_admissible(self, url: FetchUrl) -> bool:
+        if url.address is not None and (url.address, url.port) in self._policy.allow_private:
+            return True
+        if url.scheme == "http" and not self._policy.allow_http:
+            return False
+        ports = self._policy.ports
+        return ports is None or url.port in ports or (url.scheme == "http" and url.port == HTTP_PORT)
+
+
+def _read_location(headers: Headers) -> Redirect | FetchFailure:
+    locations = header_values(headers, hdrs.LOCATION)
+    if len(locations) != 1:
+        return FetchFailure.MALFORMED
+    try:
+        # Servers send names with accents as they stand in their file systems, in UTF-8.
+        return Redirect(location=locations[0].encode("latin-1").decode())
+    except UnicodeError:
+        return FetchFailure.REFUSED_URL
