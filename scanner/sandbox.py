@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 # pyseccomp looks for its library through files, so it must be loaded before Landlock closes them.
-import pyseccomp
+import pyseccomp  # type: ignore[import-untyped] - it ships no types
 
 from scanner.settings import Measure
 

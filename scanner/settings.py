@@ -49,6 +49,10 @@ MEMORY_LIMIT = 2 * 1024**3
 decoder."""
 
 
+CLASSIFIERS = "classifier"
+"""The name that stands for all classifiers in `ScannerSettings.advisory`."""
+
+
 class TypeCheck(StrEnum):
     """How strictly the declared media type must agree with the bytes."""
 
@@ -92,7 +96,9 @@ class ScannerSettings:
         canary: Whether the built-in list with the drawn test picture is loaded.
         embedded_classifier: Whether the built-in classifier runs.
         classifier_dirs: Directories of further classifiers, each holding safetensors weights.
-        advisory: Names of detectors whose findings are reported without deciding the verdict.
+        advisory: Names of detectors whose findings are reported without deciding the verdict; "classifier"
+            means every classifier.
+        index_cache: Directory in which built indexes of large hash lists are kept; None builds them anew.
     """
 
     workers: int | None = None
@@ -112,7 +118,8 @@ class ScannerSettings:
     canary: bool = True
     embedded_classifier: bool = True
     classifier_dirs: tuple[Path, ...] = ()
-    advisory: frozenset[str] = frozenset()
+    advisory: frozenset[str] = frozenset({CLASSIFIERS})
+    index_cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings under which no scan could work.

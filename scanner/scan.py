@@ -1,0 +1,274 @@
+"""Bytes in, report out.
+
+`scan` is synchronous, deterministic and may be called from any number of threads. It never raises about
+content: what cannot be examined is `unscannable`, with the reason. In order:
+
+1. digests of the bytes, whatever they are;
+2. type by magic bytes, against the declared one;
+3. decoding and hashing in the sandbox;
+4. every detector whose need was met;
+5. where approximate hashes came close to a decision, a second decoding at full resolution;
+6. the verdict: `match` where any finding decides, else `unscannable` where anything was left unseen, else
+`no-match`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from scanner.canary import canary_list
+from scanner.detector import Detector, DetectorResult, Need, Sample
+from scanner.detectors import DETECTORS
+from scanner.outcome import Job, Outcome
+from scanner.pool import DECODER, Pool, PoolHealth
+from scanner.report import (
+    Coverage,
+    DetectorRun,
+    Fingerprints,
+    MediaFacts,
+    PdqHash,
+    Report,
+    RunOutcome,
+    UnscannableReason,
+    Verdict,
+)
+from scanner.sniff import DECODABLE, Family, MediaType, agrees, family, sniff
+from scanner.state import ScannerState, build_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from scanner.hashlist import HashList
+    from scanner.settings import ScannerSettings
+
+_MEDIA_FAMILIES: Final = frozenset({Family.IMAGE, Family.VIDEO, Family.AUDIO})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerHealth:
+    """How the scanner is.
+
+    Attributes:
+        pool: The decoder processes and their sandbox.
+        failing: Detectors whose last run failed, with what they said.
+        lists: Hash lists that are loaded.
+    """
+
+    pool: PoolHealth
+    failing: dict[str, str]
+    lists: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    """Lists and detectors that belong together; replaced as a whole."""
+
+    lists: tuple[HashList, ...]
+    by_builder: tuple[tuple[Detector, ...], ...]
+    state: ScannerState
+
+    @property
+    def detectors(self) -> tuple[Detector, ...]:
+        return tuple(one for group in self.by_builder for one in group)
+
+
+class Scanner:
+    """Examine bytes; made by `open_scanner`."""
+
+    def __init__(self, settings: ScannerSettings, pool: Pool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._replacing = threading.Lock()
+        self._failing: dict[str, str] = {}
+        self._loaded = self._load((), None)
+
+    def scan(self, data: bytes, *, declared_type: str | None = None) -> Report:
+        """Examine some bytes.
+
+        Args:
+            data: The exact bytes that would be delivered.
+            declared_type: The media type that somebody claims for them; None where nobody does.
+
+        Raises:
+            ScannerClosedError: The scanner was closed.
+        """
+        # Lists may be swapped while this runs; one report speaks of one state.
+        detectors = self._loaded.detectors
+        prints = Fingerprints(
+            sha256=hashlib.sha256(data).digest(),
+            sha1=hashlib.sha1(data, usedforsecurity=False).digest(),
+            md5=hashlib.md5(data, usedforsecurity=False).digest(),
+        )
+        found = sniff(data)
+        obstacle = self._find_obstacle(data, found, declared_type)
+        outcome = Outcome(reason=obstacle)
+        if found in DECODABLE and obstacle in {None, UnscannableReason.TYPE_MISMATCH}:
+            outcome = self._decode(data, found, detectors)
+        reason = obstacle or self._reason_of(outcome)
+        sample = _build_sample(data, found, prints, outcome)
+        results = {one.name: self._ask(one, sample) for one in detectors}
+        again = [one for one in detectors if results[one.name].wants_closer_look]
+        if again and found is not None:
+            closer = self._pool.run(
+                data, Job.of(self._settings, found, is_closer_look=True, wants_pixels=False)
+            )
+            reason = reason or self._reason_of(closer)
+            if closer.reason is None:
+                sample = _build_sample(data, found, prints, closer)
+                results |= {one.name: self._ask(one, sample) for one in again}
+        return _build_report(detectors, results, reason, sample)
+
+    def replace_lists(self, lists: Sequence[HashList]) -> None:
+        """Swap all hash lists at once; scans that are running finish with the old ones.
+
+        Building the indexes takes about 0.2 seconds for a million hashes.
+        """
+        with self._replacing:
+            self._loaded = self._load(tuple(lists), self._loaded)
+
+    def state(self) -> ScannerState:
+        """Say what decides the answers of this scanner."""
+        return self._loaded.state
+
+    def health(self) -> ScannerHealth:
+        """Say how the scanner is."""
+        return ScannerHealth(
+            pool=self._pool.health(), failing=dict(self._failing), lists=len(self._loaded.lists)
+        )
+
+    def _load(self, lists: tuple[HashList, ...], previous: _Loaded | None) -> _Loaded:
+        if self._settings.canary:
+            lists = (canary_list(), *lists)
+        groups = tuple(
+            builder.build(self._settings, lists)
+            if previous is None or builder.uses_lists
+            else previous.by_builder[place]
+            for place, builder in enumerate(DETECTORS)
+        )
+        detectors = [one for group in groups for one in group]
+        return _Loaded(lists=lists, by_builder=groups, state=build_state(self._settings, detectors))
+
+    def _find_obstacle(
+        self, data: bytes, found: MediaType | None, declared_type: str | None
+    ) -> UnscannableReason | None:
+        """Find why these bytes cannot be examined wholly, as far as that shows before decoding."""
+        if not data:
+            return UnscannableReason.EMPTY
+        if len(data) > self._settings.max_bytes:
+            return UnscannableReason.TOO_LARGE
+        if found is None or family(found) not in _MEDIA_FAMILIES:
+            return UnscannableReason.NOT_MEDIA
+        if not agrees(declared_type, found, self._settings.type_check):
+            return UnscannableReason.TYPE_MISMATCH
+        return None if found in DECODABLE else UnscannableReason.UNSUPPORTED
+
+    def _decode(self, data: bytes, found: MediaType, detectors: tuple[Detector, ...]) -> Outcome:
+        wants_pixels = any(one.need is Need.PIXELS for one in detectors)
+        return self._pool.run(data, Job.of(self._settings, found, wants_pixels=wants_pixels))
+
+    def _reason_of(self, outcome: Outcome) -> UnscannableReason | None:
+        is_sample = outcome.coverage is Coverage.SAMPLED
+        if (
+            outcome.reason is UnscannableReason.TOO_MANY_FRAMES
+            and is_sample
+            and self._settings.accept_sampled
+        ):
+            return None
+        return outcome.reason
+
+    def _ask(self, detector: Detector, sample: Sample) -> DetectorResult:
+        if _is_lacking(detector.need, sample):
+            return DetectorResult(not_applicable=True)
+        try:
+            result = detector.detect(sample)
+        except Exception as error:  # noqa: BLE001 - a detector that raises has failed, whatever it raises
+            # The kind of the error alone: its words may speak of the content.
+            result = DetectorResult(failed=type(error).__name__)
+        if result.failed is None:
+            self._failing.pop(detector.name, None)
+        else:
+            self._failing[detector.name] = result.failed
+        return result
+
+
+@contextmanager
+def open_scanner(settings: ScannerSettings, *, decoder: str = DECODER) -> Iterator[Scanner]:
+    """Start the decoder processes and load the detectors.
+
+    Args:
+        settings: Bounds and switches.
+        decoder: `module:function` that the sandboxed processes run.
+
+    Raises:
+        SandboxError: The processes cannot be started, or the sandbox lacks what the settings do not accept.
+        MalformedError: A model's directory is wrong.
+    """
+    with Pool(settings, decoder=decoder) as pool:
+        yield Scanner(settings, pool)
+
+
+def _is_lacking(need: Need, sample: Sample) -> bool:
+    if need is Need.PICTURE_HASHES:
+        return not sample.pictures
+    return need is Need.PIXELS and len(sample.pixels) == 0
+
+
+def _build_sample(data: bytes, found: MediaType | None, prints: Fingerprints, outcome: Outcome) -> Sample:
+    hashes = tuple(
+        PdqHash(bits=one.dihedral[0], quality=one.quality, frame=one.frame) for one in outcome.pictures
+    )
+    return Sample(
+        fingerprints=replace(prints, pdq=hashes),
+        facts=MediaFacts(
+            size=len(data),
+            media_type=found,
+            width=outcome.width,
+            height=outcome.height,
+            frames=outcome.frames,
+            coverage=outcome.coverage,
+        ),
+        pictures=outcome.pictures,
+        pixels=outcome.pixels,
+    )
+
+
+def _build_report(
+    detectors: tuple[Detector, ...],
+    results: dict[str, DetectorResult],
+    reason: UnscannableReason | None,
+    sample: Sample,
+) -> Report:
+    findings = tuple(finding for one in detectors for finding in results[one.name].findings)
+    runs = tuple(
+        DetectorRun(
+            name=one.name,
+            version=one.version,
+            essential=one.essential,
+            outcome=_outcome_of(results[one.name]),
+        )
+        for one in detectors
+    )
+    if reason is None and any(run.essential and run.outcome is RunOutcome.FAILED for run in runs):
+        reason = UnscannableReason.DETECTOR_UNAVAILABLE
+    if any(not finding.advisory for finding in findings):
+        verdict = Verdict.MATCH
+    else:
+        verdict = Verdict.NO_MATCH if reason is None else Verdict.UNSCANNABLE
+    return Report(
+        verdict=verdict,
+        reason=reason,
+        findings=findings,
+        detectors=runs,
+        fingerprints=sample.fingerprints,
+        facts=sample.facts,
+    )
+
+
+def _outcome_of(result: DetectorResult) -> RunOutcome:
+    if result.failed is not None:
+        return RunOutcome.FAILED
+    return RunOutcome.NOT_APPLICABLE if result.not_applicable else RunOutcome.RAN
