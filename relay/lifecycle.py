@@ -39,9 +39,9 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 
 FINAL: Final = frozenset(state for state, moves in MOVES.items() if not moves)
 
-# A lease is longer than the longest examination (fetch deadline 60 s, scan timeout, many media side
-# by side), so that it runs out only when the worker is gone.
-LEASE: Final = timedelta(seconds=180)
+# A worker that lives prolongs its lease three times in its length, so that it runs out only when the
+# worker is gone, and what a lost worker leaves behind goes on half a minute later.
+LEASE: Final = timedelta(seconds=30)
 
 # A delivery that loses its worker this often is the likely reason for the loss.
 MAX_LEASE_LOSSES: Final = 3

@@ -165,6 +165,7 @@ class Evidence:
         report: What the scan found; None where no bytes were seen or a moderator ruled.
         failure: Why there are no bytes.
         is_allowed: A moderator's ruling on exactly these bytes, if there is one.
+        state_digest: The scanner's state that the report belongs to.
     """
 
     reference: MediaReference
@@ -173,6 +174,7 @@ class Evidence:
     report: Report | None = None
     failure: FetchFailure | None = None
     is_allowed: bool | None = None
+    state_digest: bytes | None = None
 
 
 class MediaDecision(StrEnum):
@@ -219,4 +221,21 @@ class Decision:
 
     delivery: DeliveryDecision
     outcomes: tuple[MediaOutcome, ...]
+    reason: str
+
+
+class Receipt(StrEnum):
+    """What a backend's answer means for a stored delivery."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    STALE = "stale"
+    TRY_AGAIN = "try_again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatched:
+    """The end of one attempt to hand a delivery over."""
+
+    receipt: Receipt
     reason: str

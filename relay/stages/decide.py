@@ -98,6 +98,11 @@ def decide(evidence: Iterable[Evidence], policy: Policy, *, is_complete: bool = 
     return Decision(delivery=delivery, outcomes=outcomes, reason=reason)
 
 
+def judge(evidence: Evidence, policy: Policy) -> MediaOutcome:
+    """Decide what is done with one piece of media, whatever else came with it."""
+    return _judge(evidence, policy)[0]
+
+
 def _decide_delivery(
     judged: list[tuple[MediaOutcome, bool]], policy: Policy, *, is_complete: bool
 ) -> tuple[DeliveryDecision, str]:

@@ -1,42 +1,88 @@
-"""Run the synchronous scanner from asynchronous code, with as many threads as it has workers."""
+"""Run the synchronous scanner from asynchronous code, with as many threads as it has workers.
+
+The state of the scanner (decoders, lists, models, thresholds) is published as the digest of a salted
+document: peers see that it changed and, if we let them read the document, what it is; nobody can guess
+a list's name from the digest.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from signatures.encoding import encode_base64url
+from signatures.jcs import canonicalize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from scanner.hashlist import HashList
     from scanner.report import Report
-    from scanner.scan import ScannerState
+    from scanner.scan import Scanner
+    from signatures.strictjson import JsonObject
+
+_SALT_BYTES = 16
 
 
-class Scans(Protocol):
-    """What scans bytes: the scanner of this process."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedState:
+    """The scanner's state as others may know it.
 
-    def scan(self, data: bytes, *, declared_type: str | None = None) -> Report:
-        """Return the report on some bytes."""
-        ...
+    Attributes:
+        digest: SHA-256 of the canonical salted document.
+        document: The salted document, for authenticated peers only.
+        as_of: Since when the scanner is in this state.
+    """
 
-    def state(self) -> ScannerState:
-        """Return what the scanner is made of at this moment."""
-        ...
+    digest: bytes
+    document: JsonObject
+    as_of: datetime
 
-    def replace_lists(self, lists: Sequence[HashList]) -> None:
-        """Swap the hash lists."""
-        ...
+
+def build_state(document: JsonObject, *, secret: bytes, now: datetime) -> PublishedState:
+    """Salt a state document and take its digest; the same state gives the same digest on this install."""
+    inner = hashlib.sha256(canonicalize(document)).digest()
+    salt = hmac.digest(secret, b"scanner state" + inner, "sha256")[:_SALT_BYTES]
+    salted: JsonObject = {**document, "salt": encode_base64url(salt)}
+    return PublishedState(
+        digest=hashlib.sha256(canonicalize(salted)).digest(),
+        document=salted,
+        as_of=now.replace(microsecond=0),
+    )
 
 
 class Scanning:
     """The scanner, awaited."""
 
-    def __init__(self, scanner: Scans, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, scanner: Scanner, executor: ThreadPoolExecutor, *, secret: bytes, now: datetime
+    ) -> None:
         self._scanner = scanner
         self._executor = executor
+        self._secret = secret
+        self._state = build_state(scanner.state().document, secret=secret, now=now)
+
+    @property
+    def published_state(self) -> PublishedState:
+        """What the scanner is made of now."""
+        return self._state
+
+    @property
+    def state_digest(self) -> bytes:
+        """Under what verdicts are kept."""
+        return self._state.digest
+
+    def date_state(self, as_of: datetime) -> None:
+        """Set since when the present state holds, if it is older than this process."""
+        self._state = PublishedState(
+            digest=self._state.digest, document=self._state.document, as_of=as_of.replace(microsecond=0)
+        )
 
     async def scan(self, data: bytes, *, declared_type: str | None) -> Report:
         """Scan bytes in a thread; the thread waits for a sandboxed worker."""
@@ -45,22 +91,20 @@ class Scanning:
             self._executor, lambda: self._scanner.scan(data, declared_type=declared_type)
         )
 
-    async def replace_lists(self, lists: Sequence[HashList]) -> None:
-        """Swap the hash lists; building the index does not stop the loop."""
-        await asyncio.get_running_loop().run_in_executor(
-            self._executor, lambda: self._scanner.replace_lists(lists)
-        )
-
-    def state(self) -> ScannerState:
-        """Return what the scanner is made of at this moment."""
-        return self._scanner.state()
+    async def replace_lists(self, lists: Sequence[HashList], *, now: datetime) -> None:
+        """Swap the hash lists; building their index does not stop the loop."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, lambda: self._scanner.replace_lists(lists))
+        self._state = build_state(self._scanner.state().document, secret=self._secret, now=now)
 
 
 @asynccontextmanager
-async def open_scanning(scanner: Scans, *, threads: int) -> AsyncIterator[Scanning]:
+async def open_scanning(
+    scanner: Scanner, *, threads: int, secret: bytes, now: datetime
+) -> AsyncIterator[Scanning]:
     """Give a scanner its threads."""
     executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="scan")
     try:
-        yield Scanning(scanner, executor)
+        yield Scanning(scanner, executor, secret=secret, now=now)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

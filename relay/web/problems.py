@@ -30,13 +30,6 @@ def malformed(detail: str) -> web.Response:
     return _problem(400, "Malformed request", detail)
 
 
-def ambiguous_path() -> web.Response:
-    """Answer a path that two servers might read differently."""
-    return _problem(
-        400, "Ambiguous path", "The path has encoded separators or dot segments. Send it in its plain form."
-    )
-
-
 def too_large(max_bytes: int) -> web.Response:
     """Answer a body over the limit."""
     return _problem(413, "Body too large", f"An activity may have at most {max_bytes} bytes.")

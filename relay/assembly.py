@@ -1,0 +1,149 @@
+"""Translate the settings into what each part understands; nothing is opened here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from relay.config import DeliveryHandling, Retention
+from relay.errors import ConfigError
+from relay.stages.authenticate import AuthenticationPolicy
+from relay.stages.decide import Condition, Policy, Rule
+from relay.stages.store import HoldPolicy
+from relay.tools.limits import Backlog, FairShare
+from relay.tools.policy import FetchPolicy
+from scanner.settings import ScannerSettings
+from signatures.http import Freshness
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+    from relay.tools.addresses import Endpoint, IpNetwork
+
+_EMBEDDED: Final = "embedded"
+_NO_CLASSIFIER: Final = "none"
+_EMBEDDED_NAME: Final = "embedded-classifier"
+
+# Clocks of servers that federate are off by minutes, and Mastodon's signed times may lie ahead.
+_MAX_AHEAD: Final = timedelta(minutes=5)
+# Replayed deliveries are as old as the backend would take them; never less than an hour, since a
+# sender's queue retries with the first signature.
+_MIN_AGE: Final = timedelta(hours=1, minutes=5)
+
+
+def build_policy(settings: Settings) -> Policy:
+    """Build the decision table."""
+    conditions = settings.policy.conditions
+    return Policy(
+        rules={
+            category: Rule(
+                media=policy.media,
+                drops_delivery=policy.delivery is DeliveryHandling.DROP,
+                purge=policy.retain is Retention.NONE,
+            )
+            for category, policy in settings.policy.categories.items()
+        },
+        conditions={
+            Condition.UNSCANNABLE: conditions.unscannable,
+            Condition.UNREACHABLE: conditions.unreachable,
+            Condition.LINK_UNREACHABLE: conditions.link_unreachable,
+            Condition.DETECTOR_DOWN: conditions.detector_down,
+        },
+        enforces_media=settings.backend.enforces_media,
+    )
+
+
+def build_hold_policy(settings: Settings) -> HoldPolicy:
+    """Build the bounds on what is held."""
+    limits = settings.limits
+    return HoldPolicy(
+        budget=settings.hold_budget,
+        backlog=Backlog(limit=settings.hold.max_pending),
+        fair_share=FairShare(per_second=limits.per_domain_per_second, burst=limits.per_domain_burst),
+    )
+
+
+def build_authentication_policy(settings: Settings) -> AuthenticationPolicy:
+    """Build how old a signature may be: what the backend would still take, but at least an hour."""
+    max_age = max(settings.backend.signature_window, _MIN_AGE)
+    return AuthenticationPolicy(freshness=Freshness(max_age=max_age, max_ahead=_MAX_AHEAD))
+
+
+def build_fetch_policy(settings: Settings, *, own: tuple[Endpoint, ...]) -> FetchPolicy:
+    """Build the bounds on what the relay fetches.
+
+    Args:
+        settings: The configuration.
+        own: Loopback endpoints of ours that are part of the self-test.
+
+    Raises:
+        ConfigError: An entry of fetch.allow_private is neither a network nor an address with a port.
+    """
+    fetch = settings.fetch
+    return FetchPolicy(
+        allow_http=fetch.allow_http,
+        ports=frozenset(fetch.ports),
+        allow_private=(*own, *(_parse_exception(text) for text in fetch.allow_private)),
+        refused=_backend_endpoints(settings),
+        connect_timeout=timedelta(seconds=fetch.connect_timeout_s),
+        first_byte_timeout=timedelta(seconds=fetch.first_byte_timeout_s),
+        total_timeout=timedelta(seconds=fetch.total_timeout_s),
+        max_redirects=fetch.max_redirects,
+    )
+
+
+def build_scanner_settings(settings: Settings) -> ScannerSettings:
+    """Build how the scanner works."""
+    scanner = settings.scanner
+    is_directory = scanner.classifier not in {_EMBEDDED, _NO_CLASSIFIER}
+    return ScannerSettings(
+        workers=scanner.workers or None,
+        max_bytes=settings.fetch.max_media_bytes,
+        max_pixels=scanner.max_pixels,
+        max_frames=scanner.max_frames,
+        decode_timeout=timedelta(seconds=scanner.decode_timeout_s),
+        worker_wait=timedelta(seconds=scanner.wait_timeout_s),
+        accept_sampled=scanner.accept_sampled,
+        accept_weaker_sandbox=frozenset(scanner.accept_weaker_sandbox),
+        canary=scanner.canary,
+        embedded_classifier=scanner.classifier == _EMBEDDED,
+        classifier_dirs=(Path(scanner.classifier),) if is_directory else (),
+        advisory=frozenset({_EMBEDDED_NAME}) if scanner.classifier_advisory else frozenset(),
+    )
+
+
+def attestation_life(settings: Settings, *, has_lists: bool) -> timedelta:
+    """Return how long an attestation holds: a day where daily lists are part of it, else a week."""
+    attest = settings.attest
+    return timedelta(hours=attest.life_with_lists_hours if has_lists else attest.life_models_only_hours)
+
+
+def _parse_exception(text: str) -> IpNetwork | Endpoint:
+    host, colon, port = text.rpartition(":")
+    try:
+        if colon and port.isdigit() and "/" not in text and host.count(":") != 1:
+            return ip_address(host.strip("[]")), int(port)
+        return ip_network(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"fetch.allow_private has the entry {text!r}, which is neither a network such as 10.0.0.0/8 nor an "
+            "address with a port such as 127.0.0.1:9000. Correct it or remove it."
+        ) from error
+
+
+def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """Name the addresses that strangers must not make the relay ask: the backend's and its own."""
+    server = settings.server
+    places = [(server.host, server.port), (server.admin_host, server.admin_port)]
+    if settings.backend.url:
+        backend = urlsplit(settings.backend.url)
+        places.append((backend.hostname or "", backend.port or 80))
+    found: list[Endpoint] = []
+    for host, port in places:
+        try:
+            found.append((ip_address(host), port))
+        except ValueError:
+            continue  # A name: what it resolves to is vetted when somebody asks for it.
+    return tuple(found)

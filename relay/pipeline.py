@@ -1,0 +1,244 @@
+"""The line.
+
+    delivery ─ authenticate ─ extract ─┐
+                                       ├─ per media: fetch ─ consult ─ scan ─► evidence ─┐
+    gateway / validator / sweep ───────┘                                                 │
+                                         decide ─ dispatch ─ attest ─ publish ◄──────────┘
+
+`receive` is what the inbox door calls: it says who sent a delivery and what it points at, and either
+hands it straight through (no media) or stores it, so that the sender can be answered. `examine` is
+what a worker calls for a stored delivery: it turns every media reference into evidence and the
+evidence into a decision. `deliver` hands the delivery to the backend, and `vouch` signs what our own
+scan found. Two sentences hold throughout: the bytes delivered are the bytes scanned, and not knowing is evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from relay.backends.client import BackendAnswer
+from relay.model import (
+    Activity,
+    Audience,
+    Decision,
+    Delivery,
+    Dispatched,
+    Evidence,
+    EvidenceBasis,
+    FetchFailure,
+    Location,
+    Media,
+    MediaReference,
+)
+from relay.stages.attest import AttestTools, attest
+from relay.stages.authenticate import Authenticated, Rejected, authenticate
+from relay.stages.consult import consult
+from relay.stages.decide import Policy, decide, judge
+from relay.stages.dispatch import forward, pass_through
+from relay.stages.extract import extract, parse_activity
+from relay.stages.fetch import fetch
+from relay.stages.preserve import preserve
+from relay.stages.publish import publish
+from relay.stages.scan import ScanTools, scan
+from relay.stages.store import is_queued_behind, store
+from relay.tools.urls import is_same_origin
+from signatures.message import RequestMessage
+
+if TYPE_CHECKING:
+    from db.delivery_rows import StoredDelivery
+    from db.pool import Database
+    from relay.backends.choice import Backends
+    from relay.clock import Clock
+    from relay.metrics import Metrics
+    from relay.stages.authenticate import AuthenticationPolicy
+    from relay.stages.store import HoldPolicy
+    from relay.tools.documents import Document
+    from relay.tools.fetching import GuardedClient, Signer
+    from relay.tools.key_directory import KeyDirectory
+    from relay.tools.spool import Spool
+
+# Media of one delivery that are looked at side by side: enough to hide the network's latency, few
+# enough that one delivery cannot take every worker.
+_SIDE_BY_SIDE: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Everything that the line works with; each stage is given only what it uses."""
+
+    database: Database
+    client: GuardedClient
+    signer: Signer
+    keys: KeyDirectory
+    authentication: AuthenticationPolicy
+    scans: ScanTools
+    spool: Spool
+    backends: Backends
+    policy: Policy
+    hold: HoldPolicy
+    vouching: AttestTools
+    metrics: Metrics
+    clock: Clock
+    max_media_bytes: int
+    examines_restricted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The delivery is safely stored, or was stored before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedThrough:
+    """The backend answered itself."""
+
+    answer: BackendAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The signature is missing or surely bad."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overloaded:
+    """Nothing more can be stored: for anyone, or for a sender that floods."""
+
+    is_flood: bool
+
+
+Reply: TypeAlias = Accepted | PassedThrough | Refused | Overloaded
+
+
+async def receive(message: RequestMessage, *, remote_address: str, tools: Tools) -> Reply:
+    """Take in one POST to an inbox.
+
+    Raises:
+        MalformedActivityError: The body is not an activity.
+        DatabaseUnavailableError: It could not be stored; nothing was accepted.
+    """
+    now = tools.clock.now()
+    document = parse_activity(message.body)
+    authenticated = await authenticate(message, keys=tools.keys, now=now, policy=tools.authentication)
+    if isinstance(authenticated, Rejected):
+        return Refused(reason=authenticated.reason.value)
+    delivery = Delivery(
+        message=message,
+        remote_address=remote_address,
+        received_at=now,
+        document=document,
+        activity=extract(document),
+        # A key that cannot be had (a vanished actor, an origin that is down) leaves the sender unknown.
+        # The backend verifies for itself and decides; media is examined all the same.
+        sender=authenticated.sender if isinstance(authenticated, Authenticated) else None,
+    )
+    if not needs_examination(delivery.activity, examines_restricted=tools.examines_restricted):
+        is_queued = await is_queued_behind(delivery, database=tools.database)
+        backend = tools.backends.choose(is_selftest=tools.backends.is_selftest(delivery.sender))
+        answer = None if is_queued else await pass_through(message, backend=backend)
+        if isinstance(answer, BackendAnswer):
+            return PassedThrough(answer=answer)
+    refused = await store(
+        delivery,
+        database=tools.database,
+        hold=tools.hold,
+        is_selftest=tools.backends.is_selftest(delivery.sender),
+    )
+    return Accepted() if refused is None else Overloaded(is_flood=refused.is_flood)
+
+
+def needs_examination(activity: Activity, *, examines_restricted: bool) -> bool:
+    """Tell whether an activity points at anything that the line must look at."""
+    points_at_something = bool(activity.references or activity.dereference)
+    return points_at_something and (activity.audience is Audience.PUBLIC or examines_restricted)
+
+
+async def examine(stored: StoredDelivery, *, tools: Tools) -> Decision:
+    """Examine everything that a stored delivery points at, and decide.
+
+    Raises:
+        DatabaseError: Verdicts could not be read or kept; the delivery is examined again later.
+    """
+    activity = extract(parse_activity(stored.body))
+    if not needs_examination(activity, examines_restricted=tools.examines_restricted):
+        return decide((), tools.policy)
+    named, unknown = await dereference(activity, tools=tools)
+    references = {reference.url: reference for reference in (*activity.references, *named.references)}
+    gate = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+    async def examine_in_turn(reference: MediaReference) -> Evidence:
+        async with gate:
+            return await examine_media(reference, tools=tools)
+
+    async with asyncio.TaskGroup() as group:
+        looks = [group.create_task(examine_in_turn(reference)) for reference in references.values()]
+    evidence = (*(look.result() for look in looks), *unknown)
+    is_complete = not (activity.is_truncated or named.is_truncated)
+    return decide(evidence, tools.policy, is_complete=is_complete)
+
+
+async def dereference(activity: Activity, *, tools: Tools) -> tuple[Activity, tuple[Evidence, ...]]:
+    """Fetch what an activity only names, at its own origin, and extract that too.
+
+    Returns:
+        The activity with the references of the named objects, and evidence of not knowing for each
+        object that could not be had.
+    """
+    found: list[MediaReference] = []
+    unknown: list[Evidence] = []
+    is_truncated = False
+    for url in activity.dereference:
+        document = await tools.client.fetch_document(url, signer=tools.signer)
+        if not isinstance(document, FetchFailure) and not _speaks_for_itself(document):
+            document = FetchFailure.MALFORMED
+        if isinstance(document, FetchFailure):
+            reference = MediaReference(url=url, location=Location.ELSEWHERE)
+            unknown.append(Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=document))
+            continue
+        named = extract(document.value)
+        found += named.references
+        is_truncated = is_truncated or named.is_truncated
+    return replace(activity, references=tuple(found), is_truncated=is_truncated), tuple(unknown)
+
+
+def _speaks_for_itself(document: Document) -> bool:
+    """FEP-fe34: an object is believed only from the origin that its id names."""
+    identifier = document.value.get("id")
+    return isinstance(identifier, str) and is_same_origin(identifier, document.url)
+
+
+async def examine_media(reference: MediaReference, *, tools: Tools) -> Evidence:
+    """Turn one media reference into evidence."""
+    media = await fetch(reference, client=tools.client, max_bytes=tools.max_media_bytes)
+    if not isinstance(media, Media):
+        return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=media)
+    state = tools.scans.scanning.state_digest
+    evidence = await consult(media, reference, database=tools.database, state_digest=state)
+    if evidence is None:
+        evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
+    await preserve(judge(evidence, tools.policy), media, spool=tools.spool)
+    return evidence
+
+
+async def deliver(stored: StoredDelivery, *, tools: Tools) -> Dispatched:
+    """Hand a decided delivery to the backend, byte for byte."""
+    message = RequestMessage(
+        method=stored.method,
+        scheme=stored.scheme,
+        authority=stored.authority,
+        target=stored.target,
+        headers=stored.headers,
+        body=stored.body,
+    )
+    return await forward(message, backend=tools.backends.choose(is_selftest=stored.is_selftest))
+
+
+async def vouch(stored: StoredDelivery, decision: Decision, *, tools: Tools) -> None:
+    """Attest what our own scan found in media that everybody may see, and tell whoever watches."""
+    if stored.audience == Audience.PUBLIC and stored.sender_actor is not None:
+        await attest(decision, tools=tools.vouching, now=tools.clock.now())
+    publish(decision, metrics=tools.metrics)

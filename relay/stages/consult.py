@@ -1,0 +1,40 @@
+"""Consult: what is already known of exactly these bytes?
+
+A ruling by the admin's own moderators comes first, then our own verdict under the scanner's present
+state. A verdict under another state (older lists, another model) is no answer. Peers' attestations
+will be asked here too; whatever they say only ever spares the costly detectors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from db import cases, verdicts
+from relay.model import Evidence, EvidenceBasis, Media, MediaReference
+from relay.tools.reuse import is_reusable
+from scanner.report import report_from_json
+
+if TYPE_CHECKING:
+    from db.pool import Database
+
+
+async def consult(
+    media: Media, reference: MediaReference, *, database: Database, state_digest: bytes
+) -> Evidence | None:
+    """Find evidence on these bytes that spares a scan; None where there is none."""
+    async with database.connection() as conn:
+        ruling = await cases.find_ruling(conn, media.sha256)
+        stored = await verdicts.find_verdict(conn, media.sha256, state_digest) if ruling is None else None
+    if ruling is not None:
+        return Evidence(
+            reference=reference,
+            basis=EvidenceBasis.RULING,
+            sha256=media.sha256,
+            is_allowed=ruling.is_allowed,
+        )
+    if stored is None:
+        return None
+    report = report_from_json(stored.report)
+    if not is_reusable(report, media.content_type or reference.declared_type):
+        return None
+    return Evidence(reference=reference, basis=EvidenceBasis.OWN_VERDICT, sha256=media.sha256, report=report)

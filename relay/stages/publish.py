@@ -1,0 +1,24 @@
+"""Publish: tell those who watch that something was decided, in numbers and never in particulars."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.metrics import Metrics
+    from relay.model import Decision
+
+_log = logging.getLogger(__name__)
+
+
+def publish(decision: Decision, *, metrics: Metrics) -> None:
+    """Count the decisions; a new case is announced as a number, without what, whose or where."""
+    for outcome in decision.outcomes:
+        report = outcome.evidence.report
+        verdict = outcome.evidence.basis.value if report is None else report.verdict.value
+        metrics.count_media(verdict=verdict, decision=outcome.decision.value)
+    cases = Counter(outcome.needs_case for outcome in decision.outcomes)[True]
+    if cases:
+        _log.warning("new_cases count=%d", cases)

@@ -1,0 +1,143 @@
+"""Record: write down what was decided and move the delivery on, all in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+from db import audit, cases, deliveries, media
+from relay.lifecycle import LEASE, State, decide_retry
+from relay.model import DeliveryDecision, EvidenceBasis, Receipt
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from db.delivery_rows import StoredDelivery
+    from db.pool import Connection, Database
+    from relay.model import Decision, Dispatched, MediaOutcome
+
+# What stands in place of a data: URI; the bytes it holds are in the activity itself.
+_INLINE: Final = "data:"
+
+
+async def record_decision(
+    stored: StoredDelivery, decision: Decision, *, database: Database, worker: str, now: datetime
+) -> State | None:
+    """Record the decision and move the delivery on; None if the lease was lost meanwhile.
+
+    Raises:
+        DatabaseError: Nothing was recorded; the delivery is examined again when its lease ends.
+    """
+    to, due_at, reason = _next_state(stored, decision, now)
+    async with database.transaction() as conn:
+        is_ours = await deliveries.advance(
+            conn,
+            stored.id,
+            expected=State.EXAMINING,
+            to=to,
+            now=now,
+            worker=worker,
+            due_at=due_at,
+            reason=reason,
+            erase_body=to is State.DROPPED,
+        )
+        if not is_ours:
+            return None
+        await media.put_delivery_media(
+            conn,
+            stored.id,
+            [_build_row(stored.id, ordinal, outcome) for ordinal, outcome in enumerate(decision.outcomes)],
+        )
+        await _open_cases(conn, stored, decision, now)
+    return to
+
+
+async def record_dispatch(
+    stored: StoredDelivery, dispatched: Dispatched, *, database: Database, worker: str, now: datetime
+) -> State | None:
+    """Record what the backend said and move the delivery on; None if the lease was lost meanwhile.
+
+    Raises:
+        DatabaseError: Nothing was recorded; the delivery is sent again when its lease ends.
+    """
+    to, due_at = State.FORWARDED, None
+    match dispatched.receipt:
+        case Receipt.TAKEN | Receipt.REFUSED:
+            pass  # Either way the backend has had it and decided.
+        case Receipt.STALE:
+            to = State.DEAD
+        case Receipt.TRY_AGAIN:
+            due_at = decide_retry(tries=stored.retries + 1, received_at=stored.received_at, now=now)
+            to = State.DEAD if due_at is None else State.DECIDED
+        case _:
+            assert_never(dispatched.receipt)
+    async with database.connection() as conn:
+        is_ours = await deliveries.advance(
+            conn,
+            stored.id,
+            expected=State.FORWARDING,
+            to=to,
+            now=now,
+            worker=worker,
+            due_at=due_at,
+            reason=dispatched.reason,
+        )
+    return to if is_ours else None
+
+
+def _next_state(
+    stored: StoredDelivery, decision: Decision, now: datetime
+) -> tuple[State, datetime | None, str]:
+    match decision.delivery:
+        case DeliveryDecision.FORWARD:
+            return State.FORWARDING, now + LEASE, decision.reason
+        case DeliveryDecision.DROP:
+            return State.DROPPED, None, decision.reason
+        case DeliveryDecision.HOLD:
+            return State.HELD, None, decision.reason
+        case DeliveryDecision.RETRY:
+            due_at = decide_retry(tries=stored.retries + 1, received_at=stored.received_at, now=now)
+            if due_at is None:
+                return State.DEAD, None, decision.reason
+            return State.RECEIVED, due_at, decision.reason
+    assert_never(decision.delivery)
+
+
+def _build_row(delivery_id: int, ordinal: int, outcome: MediaOutcome) -> media.DeliveryMedia:
+    evidence = outcome.evidence
+    is_inline = evidence.reference.url.startswith(_INLINE)
+    return media.DeliveryMedia(
+        delivery_id=delivery_id,
+        ordinal=ordinal,
+        url=_INLINE if is_inline else evidence.reference.url,
+        location=evidence.reference.location.value,
+        sha256=evidence.sha256,
+        verdict=None if evidence.report is None else evidence.report.verdict.value,
+        decision=outcome.decision.value,
+        category=outcome.category,
+        failure=None if evidence.failure is None else evidence.failure.value,
+    )
+
+
+async def _open_cases(conn: Connection, stored: StoredDelivery, decision: Decision, now: datetime) -> None:
+    for outcome in decision.outcomes:
+        if not outcome.needs_case:
+            continue
+        case_id = await cases.open_case(
+            conn,
+            category=outcome.category or "unexamined",
+            delivery_id=stored.id,
+            sha256=outcome.evidence.sha256,
+            basis=_basis(outcome),
+            now=now,
+        )
+        if case_id is not None:
+            # The audit log says that there is a case, never what it is about.
+            await audit.append(conn, at=now, actor="relay", event="case_opened", detail={"case": case_id})
+
+
+def _basis(outcome: MediaOutcome) -> str:
+    evidence = outcome.evidence
+    if evidence.basis is EvidenceBasis.FETCH or evidence.report is None:
+        return evidence.basis.value
+    strongest = next((finding for finding in evidence.report.findings if not finding.advisory), None)
+    return evidence.report.verdict.value if strongest is None else strongest.basis.value

@@ -1,0 +1,122 @@
+"""Scan: examine bytes once, however many deliveries point at them, and remember the verdict.
+
+Within this process the callers share one flight; between processes the database's claim lets one
+relay look while the others wait for its verdict, at most as long as its lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from db import media as media_table
+from db import verdicts
+from relay.model import Evidence, EvidenceBasis, Media, MediaReference
+from relay.tools.reuse import is_reusable
+from scanner.report import Report, UnscannableReason, Verdict, report_from_json, report_to_json
+
+if TYPE_CHECKING:
+    from db.pool import Database
+    from relay.clock import Clock
+    from relay.tools.flights import Flights
+    from relay.tools.scanning import Scanning
+
+# Longer than the scanner's own time limit for one file, so that it ends only with a lost process.
+_EXAMINATION_LEASE: Final = timedelta(seconds=90)
+_POLL: Final = timedelta(milliseconds=50)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanTools:
+    """What the scan stage works with.
+
+    Attributes:
+        scanning: The scanner.
+        flights: Who is being scanned now, by digest and declared type.
+        database: Where verdicts are kept and examinations claimed.
+        clock: The time.
+        worker: The name of this process.
+    """
+
+    scanning: Scanning
+    flights: Flights[tuple[bytes, str | None], Report]
+    database: Database
+    clock: Clock
+    worker: str
+
+
+async def scan(media: Media, reference: MediaReference, *, tools: ScanTools, state_digest: bytes) -> Evidence:
+    """Scan the bytes and return what was found as evidence."""
+    declared_type = media.content_type or reference.declared_type
+    report = await tools.flights.share(
+        (media.sha256, declared_type), lambda: _examine(media, declared_type, tools, state_digest)
+    )
+    # A bare link that led to a web page is a link; what was declared as media and is none stays unknown.
+    is_page = report.reason is UnscannableReason.NOT_MEDIA and report.verdict is Verdict.UNSCANNABLE
+    if is_page and not reference.is_declared:
+        return Evidence(reference=reference, basis=EvidenceBasis.NOT_MEDIA)
+    return Evidence(
+        reference=reference,
+        basis=EvidenceBasis.SCAN,
+        sha256=media.sha256,
+        report=report,
+        state_digest=state_digest,
+    )
+
+
+async def _examine(media: Media, declared_type: str | None, tools: ScanTools, state_digest: bytes) -> Report:
+    if not await _claim(media.sha256, tools):
+        known = await _await_verdict(media.sha256, tools, state_digest)
+        if known is not None and is_reusable(known, declared_type):
+            return known
+    report = await tools.scanning.scan(media.data, declared_type=declared_type)
+    now = tools.clock.now()
+    async with tools.database.transaction() as conn:
+        await media_table.record_media(
+            conn,
+            sha256=media.sha256,
+            size=len(media.data),
+            media_type=None if report.facts.media_type is None else report.facts.media_type.value,
+            now=now,
+        )
+        await verdicts.put_verdict(
+            conn,
+            verdicts.StoredVerdict(
+                sha256=media.sha256,
+                state_digest=state_digest,
+                verdict=report.verdict.value,
+                reason=_reason(report),
+                report=report_to_json(report),
+                scanned_at=now,
+            ),
+        )
+        await media_table.finish_examination(conn, media.sha256, worker=tools.worker)
+    return report
+
+
+def _reason(report: Report) -> str | None:
+    is_unknown = report.verdict is Verdict.UNSCANNABLE and report.reason is not None
+    return report.reason.value if is_unknown and report.reason is not None else None
+
+
+async def _claim(sha256: bytes, tools: ScanTools) -> bool:
+    async with tools.database.connection() as conn:
+        return await media_table.claim_examination(
+            conn, sha256, worker=tools.worker, lease=_EXAMINATION_LEASE, now=tools.clock.now()
+        )
+
+
+async def _await_verdict(sha256: bytes, tools: ScanTools, state_digest: bytes) -> Report | None:
+    """Wait for the verdict of whoever holds the claim; None once the claim is ours or too old."""
+    give_up = tools.clock.monotonic() + _EXAMINATION_LEASE.total_seconds()
+    while tools.clock.monotonic() < give_up:
+        await asyncio.sleep(_POLL.total_seconds())
+        async with tools.database.connection() as conn:
+            stored = await verdicts.find_verdict(conn, sha256, state_digest)
+        if stored is not None:
+            return report_from_json(stored.report)
+        if await _claim(sha256, tools):
+            return None
+    return None

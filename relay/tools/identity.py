@@ -1,0 +1,124 @@
+"""Who the relay is: its actor, its two keys, and what it signs with them.
+
+The RSA key signs HTTP requests, because every server can verify that. The Ed25519 key signs
+attestations and nothing else, so that one can be revoked without the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from signatures.http import Scheme, sign_request
+
+if TYPE_CHECKING:
+    from relay.clock import Clock
+    from signatures.keys import PrivateKey
+    from signatures.message import RequestMessage
+    from signatures.strictjson import JsonObject
+
+RSA_FRAGMENT: Final = "main-key"
+SOFTWARE_NAME: Final = "breakwater"
+SOFTWARE_VERSION: Final = "0.1.0"
+SOFTWARE_URL: Final = "https://w3id.org/fep/f06a"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The relay's own actor.
+
+    Attributes:
+        base_url: Where the relay is found from outside, without a slash at its end.
+        http_key: RSA, for HTTP signatures.
+        signing_key: Ed25519, for attestations.
+        secret: 32 bytes that never leave; everything derived is bound to this install.
+    """
+
+    base_url: str
+    http_key: PrivateKey
+    signing_key: PrivateKey
+    secret: bytes
+
+    @property
+    def actor(self) -> str:
+        """The id of the actor."""
+        return f"{self.base_url}/actor"
+
+    @property
+    def http_key_id(self) -> str:
+        """The id of the RSA key."""
+        return f"{self.actor}#{RSA_FRAGMENT}"
+
+    @property
+    def verification_method(self) -> str:
+        """The id of the Ed25519 key: its fragment is the key itself, so a new key has a new id."""
+        return f"{self.actor}#{self.signing_key.public.to_multikey()}"
+
+    @property
+    def peers_collection(self) -> str:
+        """Whom attestations are addressed to."""
+        return f"{self.actor}/peers"
+
+    def profile(self, name: str) -> str:
+        """Return the id of a scanning profile."""
+        return f"{self.base_url}/profiles/{name}"
+
+    def build_actor(self) -> JsonObject:
+        """Build the actor document, readable by anyone."""
+        return {
+            "@context": [
+                "https://www.w3.org/ns/activitystreams",
+                "https://w3id.org/security/v1",
+                "https://www.w3.org/ns/did/v1",
+                "https://w3id.org/security/multikey/v1",
+                {"generator": "as:generator", "implements": {"@id": "https://w3id.org/fep/844e/implements"}},
+            ],
+            "id": self.actor,
+            "type": "Application",
+            "preferredUsername": SOFTWARE_NAME,
+            "name": "Breakwater media scanning relay",
+            "summary": "Scans inbound media for one instance and attests what it did not find.",
+            "inbox": f"{self.actor}/inbox",
+            "outbox": f"{self.actor}/outbox",
+            "manuallyApprovesFollowers": True,
+            "generator": {
+                "type": "Application",
+                "name": "Breakwater",
+                "implements": [
+                    {"href": "https://datatracker.ietf.org/doc/html/rfc9421", "name": "RFC-9421"},
+                    {"href": "https://w3id.org/fep/f06a", "name": "FEP-f06a: Media Scan Attestations"},
+                    {"href": "https://w3id.org/fep/8b32", "name": "FEP-8b32: Object Integrity Proofs"},
+                ],
+            },
+            "publicKey": {
+                "id": self.http_key_id,
+                "owner": self.actor,
+                "publicKeyPem": self.http_key.public.to_pem(),
+            },
+            "assertionMethod": [
+                {
+                    "id": self.verification_method,
+                    "type": "Multikey",
+                    "controller": self.actor,
+                    "publicKeyMultibase": self.signing_key.public.to_multikey(),
+                }
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySigner:
+    """Sign our own GET requests; servers that demand signed fetches let the relay in."""
+
+    identity: Identity
+    clock: Clock
+
+    def __call__(self, message: RequestMessage, scheme: Scheme) -> RequestMessage:
+        """Return the message with a signature in the given scheme."""
+        return sign_request(
+            message,
+            key=self.identity.http_key,
+            key_id=self.identity.http_key_id,
+            scheme=scheme,
+            now=self.clock.now(),
+        )

@@ -1,0 +1,239 @@
+"""Work through what was stored: claim, examine, record, deliver, vouch; and keep house.
+
+Any number of workers in any number of processes share the queue in the database. A worker that dies
+leaves a lease behind, and another one goes on when it has run out. To stop is an event: what is under
+way is finished, nothing new is claimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from db import cases, deliveries, delivery_lists
+from db.errors import DatabaseError
+from relay.errors import MalformedActivityError
+from relay.lifecycle import FINAL, GIVE_UP_AFTER, LEASE, MAX_LEASE_LOSSES, State
+from relay.pipeline import Tools, deliver, examine, vouch
+from relay.stages.record import record_decision, record_dispatch
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from db.delivery_rows import StoredDelivery
+    from relay.model import Decision
+
+_log = logging.getLogger(__name__)
+
+_HEARTBEAT: Final = LEASE / 3
+
+# Deliveries become due by themselves (retries, lost leases); notifications cover all others, so this
+# only bounds what a lost notification costs.
+_LONGEST_NAP: Final = timedelta(seconds=5)
+_HOUSEKEEPING_EVERY: Final = timedelta(seconds=30)
+_HOUSEKEEPING_BATCH: Final = 500
+
+# What a finished delivery is kept for: telling a duplicate, and answering an admin's question.
+_BODIES_KEPT: Final = timedelta(hours=1)
+_FINISHED_KEPT: Final = timedelta(days=7)
+
+# After an error of the database there is nothing to do but to wait for it.
+_AFTER_ERROR: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How many work, under which name, and for how long withheld bytes are kept."""
+
+    name: str
+    count: int
+    withheld_kept: timedelta
+
+
+class Workers:
+    """The workers of this process."""
+
+    def __init__(self, tools: Tools, settings: WorkerSettings) -> None:
+        self._tools = tools
+        self._settings = settings
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def wake(self, _payload: str = "") -> None:
+        """Look for work now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish what is under way and claim nothing more."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(self._tools.database.listen(deliveries.CHANNEL, self.wake))
+            async with asyncio.TaskGroup() as working:
+                for _ in range(self._settings.count):
+                    working.create_task(self._work())
+                working.create_task(self._keep_house())
+            listening.cancel()
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                claimed = await self._claim()
+                if claimed is None:
+                    await self._nap()
+                else:
+                    # More may be waiting than one worker takes.
+                    self._wake.set()
+                    await self._process(claimed)
+            except Exception as error:  # noqa: BLE001 (one bad delivery must not stop the queue)
+                # The lease is left to run out, so that the delivery is tried again and, at the third loss,
+                # visibly given up. Only the kinds of the errors are named: their texts may quote rows.
+                _log.error("worker_failed errors=%s", ",".join(sorted(_kinds(error))))  # noqa: TRY400
+                await self._pause(_AFTER_ERROR)
+
+    async def _claim(self) -> StoredDelivery | None:
+        self._wake.clear()
+        async with self._tools.database.connection() as conn:
+            return await deliveries.claim_delivery(
+                conn, worker=self._settings.name, lease=LEASE, now=self._tools.clock.now()
+            )
+
+    async def _nap(self) -> None:
+        async with self._tools.database.connection() as conn:
+            due = await delivery_lists.next_due(conn)
+        until_due = _LONGEST_NAP if due is None else due - self._tools.clock.now()
+        seconds = min(max(until_due, timedelta(milliseconds=20)), _LONGEST_NAP).total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _pause(self, pause: timedelta) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause.total_seconds()):
+                await self._stopping.wait()
+
+    async def _process(self, stored: StoredDelivery) -> None:
+        async with asyncio.TaskGroup() as group:
+            beating = group.create_task(self._keep_lease(stored))
+            try:
+                await self._carry_through(stored)
+            finally:
+                beating.cancel()
+
+    async def _keep_lease(self, stored: StoredDelivery) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT.total_seconds())
+            async with self._tools.database.connection() as conn:
+                await deliveries.extend_lease(
+                    conn, stored.id, worker=self._settings.name, lease=LEASE, now=self._tools.clock.now()
+                )
+
+    async def _carry_through(self, stored: StoredDelivery) -> None:
+        """Take one delivery as far as it goes now."""
+        if stored.attempts > MAX_LEASE_LOSSES:
+            await self._bury(stored, "poison")
+            return
+        decision: Decision | None = None
+        if stored.state is State.EXAMINING:
+            try:
+                decision = await examine(stored, tools=self._tools)
+            except MalformedActivityError:
+                await self._bury(stored, "malformed")
+                return
+            reached = await record_decision(
+                stored, decision, database=self._tools.database, worker=self._settings.name, now=self._now()
+            )
+            self._count(stored, reached)
+            if reached is not State.FORWARDING:
+                return
+        dispatched = await deliver(stored, tools=self._tools)
+        reached = await record_dispatch(
+            stored, dispatched, database=self._tools.database, worker=self._settings.name, now=self._now()
+        )
+        self._count(stored, reached)
+        if decision is not None:
+            await vouch(stored, decision, tools=self._tools)
+
+    async def _bury(self, stored: StoredDelivery, reason: str) -> None:
+        async with self._tools.database.connection() as conn:
+            await deliveries.advance(
+                conn,
+                stored.id,
+                expected=stored.state,
+                to=State.DEAD,
+                now=self._now(),
+                worker=self._settings.name,
+                reason=reason,
+            )
+        _log.error("dead_letter delivery=%d reason=%s", stored.id, reason)
+        self._tools.metrics.count_delivery(outcome=State.DEAD.value)
+
+    def _count(self, stored: StoredDelivery, reached: State | None) -> None:
+        if reached is None:
+            _log.warning("lease_lost delivery=%d", stored.id)
+            return
+        _log.info("delivery_moved delivery=%d state=%s", stored.id, reached.value)
+        if reached is not State.FORWARDING:
+            self._tools.metrics.count_delivery(outcome=reached.value)
+        if reached in FINAL:
+            self._tools.hold.backlog.add(-1)
+
+    def _now(self) -> datetime:
+        return self._tools.clock.now()
+
+    async def _keep_house(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._end_holds()
+                await self._forget()
+                await self._count_backlog()
+            except (DatabaseError, OSError) as error:
+                _log.error("housekeeping_failed error=%s", type(error).__name__)  # noqa: TRY400 (as above)
+            await self._pause(_HOUSEKEEPING_EVERY)
+
+    async def _end_holds(self) -> None:
+        """End the holding of deliveries whose budget is over.
+
+        With a media door the text goes through and its media stay withheld there. Without one the delivery
+        stays held for a ruling, and is given up, visibly, when nobody ruled in time.
+        """
+        now = self._now()
+        async with self._tools.database.transaction() as conn:
+            for summary in await delivery_lists.due_holds(conn, now=now, limit=_HOUSEKEEPING_BATCH):
+                if self._tools.policy.enforces_media:
+                    await deliveries.advance(
+                        conn, summary.id, expected=State.HELD, to=State.DECIDED, now=now, reason="budget_over"
+                    )
+                elif now >= summary.received_at + GIVE_UP_AFTER:
+                    await deliveries.advance(
+                        conn, summary.id, expected=State.HELD, to=State.DEAD, now=now, reason="never_ruled"
+                    )
+                    await cases.expire_cases(conn, delivery_id=summary.id, now=now)
+
+    async def _count_backlog(self) -> None:
+        async with self._tools.database.connection() as conn:
+            counts = await delivery_lists.count_by_state(conn)
+        self._tools.hold.backlog.set(sum(count for state, count in counts.items() if state not in FINAL))
+        self._tools.metrics.set_queue({state.value: count for state, count in counts.items()})
+
+    async def _forget(self) -> None:
+        now = self._now()
+        async with self._tools.database.connection() as conn:
+            await delivery_lists.erase_bodies(conn, before=now - _BODIES_KEPT, limit=_HOUSEKEEPING_BATCH)
+            await delivery_lists.purge_finished(conn, before=now - _FINISHED_KEPT, limit=_HOUSEKEEPING_BATCH)
+        await asyncio.to_thread(
+            self._tools.spool.purge_expired, now=now, max_age=self._settings.withheld_kept
+        )
+
+
+def _kinds(error: BaseException) -> set[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return {kind for inner in error.exceptions for kind in _kinds(inner)}
+    return {type(error).__name__}
