@@ -1,0 +1,134 @@
+"""All sections together, with what follows from several of them."""
+
+from datetime import timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
+
+from relay.config.policy import DEFAULT_POLICIES, Conditions, DeliveryHandling, Policy
+from relay.config.sections import (
+    Attest,
+    Backend,
+    DatabaseSection,
+    Fetch,
+    Hold,
+    Identity,
+    Legal,
+    Limits,
+    Logs,
+    Metrics,
+    Scanner,
+    Section,
+    Server,
+)
+from relay.model import MediaDecision
+
+_STRICTNESS: Final = {MediaDecision.RELEASE: 0, MediaDecision.WITHHOLD: 1, MediaDecision.BLOCK: 2}
+
+
+class Settings(Section):
+    """The whole configuration of one relay."""
+
+    server: Server = Server()
+    identity: Identity = Identity()
+    backend: Backend = Backend()
+    hold: Hold = Hold()
+    limits: Limits = Limits()
+    database: DatabaseSection = DatabaseSection()
+    fetch: Fetch = Fetch()
+    scanner: Scanner = Scanner()
+    policy: Policy = Policy()
+    legal: Legal = Legal()
+    attest: Attest = Attest()
+    logs: Logs = Logs()
+    metrics: Metrics = Metrics()
+
+    @property
+    def base_url(self) -> str:
+        """The URL under which the relay's own documents lie, without a slash at its end."""
+        if self.identity.base_url:
+            return self.identity.base_url.rstrip("/")
+        return f"http://127.0.0.1:{self.server.port}/breakwater"
+
+    @property
+    def domain(self) -> str:
+        """The domain of the instance, as it stands in its users' names."""
+        return self.identity.domain or urlsplit(self.base_url).netloc
+
+    @property
+    def hold_budget(self) -> timedelta:
+        """How long a delivery may be held before it is forwarded without its media."""
+        return min(timedelta(seconds=self.hold.patience_s), self.backend.signature_window)
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Settings":
+        """Refuse sections that contradict each other."""
+        problems = list(_contradictions(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    problems: list[str] = []
+    server, backend = settings.server, settings.backend
+    if server.port == server.admin_port and server.host == server.admin_host:
+        problems.append(
+            f"server.admin_port is {server.admin_port}, as server.port is; give it a port of its own"
+        )
+    if backend.url:
+        target = urlsplit(backend.url)
+        if target.hostname in {server.host, "localhost"} and target.port in {server.port, server.admin_port}:
+            problems.append("backend.url is the relay's own address; give that of the server behind it")
+    if settings.legal.scan_restricted and not settings.legal.scan_restricted_basis.strip():
+        problems.append(
+            "legal.scan_restricted is on without legal.scan_restricted_basis; say on which legal basis "
+            "followers-only and direct posts are examined, or leave it off",
+        )
+    if settings.fetch.first_byte_timeout_s > settings.fetch.total_timeout_s:
+        problems.append(
+            "fetch.first_byte_timeout_s is longer than fetch.total_timeout_s; give it a shorter time"
+        )
+    return problems
+
+
+def loosened_policies(settings: Settings) -> list[str]:
+    """List what the settings handle more loosely than the defaults do, one sentence each."""
+    sentences: list[str] = []
+    for category, policy in settings.policy.categories.items():
+        default = DEFAULT_POLICIES[category]
+        name = f"policy.{category.value}"
+        if _STRICTNESS[policy.media] < _STRICTNESS[default.media]:
+            sentences.append(f"{name}.media is {policy.media.value}; the default is {default.media.value}.")
+        if policy.delivery is DeliveryHandling.FORWARD and default.delivery is DeliveryHandling.DROP:
+            sentences.append(f"{name}.delivery is forward; the default is drop.")
+    defaults = Conditions()
+    for name in Conditions.model_fields:
+        given, default_decision = getattr(settings.policy.conditions, name), getattr(defaults, name)
+        if _STRICTNESS[given] < _STRICTNESS[default_decision]:
+            sentences.append(
+                f"policy.conditions.{name} is {given.value}; the default is {default_decision.value}. "
+                "Media that nobody looked at will pass.",
+            )
+    if settings.scanner.accept_weaker_sandbox:
+        missing = ", ".join(sorted(settings.scanner.accept_weaker_sandbox))
+        sentences.append(f"scanner.accept_weaker_sandbox lets hostile pictures be decoded without {missing}.")
+    if settings.scanner.accept_sampled:
+        sentences.append("scanner.accept_sampled lets animations pass of which not every frame was seen.")
+    if settings.fetch.allow_private:
+        sentences.append("fetch.allow_private lets strangers make the relay reach private addresses.")
+    if settings.fetch.allow_http:
+        sentences.append("fetch.allow_http lets anybody on the way change what is fetched.")
+    return sentences
+
+
+def csam_handling_problems(settings: Settings) -> list[str]:
+    """List what must be answered before lists of child abuse material may be used; empty when all is."""
+    legal = settings.legal
+    questions = {
+        "legal.jurisdiction": (legal.jurisdiction, "the country whose law you act under"),
+        "legal.reporting_route": (legal.reporting_route, "where such material is reported from there"),
+        "legal.responsible_role": (legal.responsible_role, "who at your instance decides on such cases"),
+    }
+    return [f"{key} is not set: say {what}." for key, (value, what) in questions.items() if not value.strip()]
