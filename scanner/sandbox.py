@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 # pyseccomp looks for its library through files, so it must be loaded before Landlock closes them.
-import pyseccomp  # type: ignore[import-untyped] - it ships no types
+import pyseccomp  # type: ignore[import-untyped]  # it ships no types
 
 from scanner.settings import Measure
 
@@ -95,6 +95,7 @@ _ALLOWED_CALLS: Final = (
 )
 _PROT_EXEC: Final = 4
 _EPERM: Final = 1
+_AT_EMPTY_PATH: Final = 0x1000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -183,8 +184,8 @@ def _seccomp() -> None:
     rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(_EPERM))
     for name in _ALLOWED_CALLS:
         rules.add_rule(pyseccomp.ALLOW, name)
-    # glibc takes this call for fstat on descriptors; with an empty path it reaches no file.
-    rules.add_rule(pyseccomp.ALLOW, "newfstatat")
+    # glibc takes this call for fstat on descriptors. What else it could reach is metadata, never contents.
+    rules.add_rule(pyseccomp.ALLOW, "newfstatat", pyseccomp.Arg(3, pyseccomp.EQ, _AT_EMPTY_PATH))
     # Memory that was written is never made executable.
     for name in ("mmap", "mprotect"):
         rules.add_rule(pyseccomp.ALLOW, name, pyseccomp.Arg(2, pyseccomp.MASKED_EQ, _PROT_EXEC, 0))

@@ -1,0 +1,76 @@
+"""The binary form of outcomes: exact round trip, and total against a decoder that was taken over."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanner.detector import SAMPLE_SIDE, PictureHashes
+from scanner.errors import MalformedError
+from scanner.outcome import MAX_SAMPLES, Job, Outcome, max_outcome_bytes, outcome_to_bytes, parse_outcome
+from scanner.report import Coverage, UnscannableReason
+from scanner.settings import ScannerSettings
+from scanner.sniff import MediaType
+
+PICTURE = PictureHashes(
+    frame=-2,
+    quality=88,
+    dihedral=tuple(bytes([one]) * 32 for one in range(8)),
+    resized=tuple(bytes([one]) * 32 for one in range(8, 16)),
+    is_approximate=True,
+)
+OUTCOME = Outcome(
+    reason=UnscannableReason.TOO_MANY_FRAMES,
+    width=640,
+    height=480,
+    frames=3,
+    coverage=Coverage.SAMPLED,
+    pictures=(PICTURE, PICTURE),
+    pixels=np.arange(2 * SAMPLE_SIDE * SAMPLE_SIDE * 3, dtype=np.uint64)
+    .astype(np.uint8)
+    .reshape(2, 256, 256, 3),
+)
+
+
+def test_an_outcome_survives_its_binary_form() -> None:
+    again = parse_outcome(outcome_to_bytes(OUTCOME))
+    assert (again.reason, again.width, again.height) == (OUTCOME.reason, 640, 480)
+    assert (again.frames, again.coverage, again.pictures) == (3, OUTCOME.coverage, OUTCOME.pictures)
+    assert np.array_equal(again.pixels, OUTCOME.pixels)
+
+
+@given(message=st.binary(max_size=200))
+def test_noise_is_malformed_and_nothing_else(message: bytes) -> None:
+    with pytest.raises(MalformedError):
+        parse_outcome(message)
+
+
+@given(place=st.integers(0, 28), value=st.integers(0, 255))
+def test_a_changed_header_is_malformed_or_a_value(place: int, value: int) -> None:
+    message = bytearray(outcome_to_bytes(Outcome(pictures=(PICTURE,))))
+    message[place] = value
+    with contextlib.suppress(MalformedError):
+        parse_outcome(bytes(message))
+
+
+def test_more_samples_than_agreed_are_refused() -> None:
+    pixels = np.zeros((MAX_SAMPLES + 1, SAMPLE_SIDE, SAMPLE_SIDE, 3), dtype=np.uint8)
+    with pytest.raises(MalformedError):
+        parse_outcome(outcome_to_bytes(Outcome(pixels=pixels)))
+
+
+def test_a_job_survives_its_message() -> None:
+    job = Job.of(ScannerSettings(), MediaType.GIF, is_closer_look=True)
+    assert Job.from_bytes(job.to_bytes()) == job
+
+
+def test_the_largest_outcome_fits_its_bound() -> None:
+    settings = ScannerSettings(max_frames=2, max_embedded=1)
+    largest = Outcome(
+        pictures=(PICTURE,) * 9, pixels=np.zeros((MAX_SAMPLES, SAMPLE_SIDE, SAMPLE_SIDE, 3), dtype=np.uint8)
+    )
+    assert len(outcome_to_bytes(largest)) == max_outcome_bytes(settings)
