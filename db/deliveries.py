@@ -12,7 +12,6 @@ too many is the caller's to decide. Which moves between states are legal is the 
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from db.delivery_lists import (
@@ -38,6 +37,7 @@ from db.delivery_rows import (
     identity_of,
     storable,
 )
+from db.pool import in_transaction
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -125,7 +125,7 @@ SELECT id, pg_notify('deliveries', id::text) FROM stored
 async def insert_delivery(conn: Connection, new: NewDelivery) -> int | None:
     """Store a delivery and return its id, or None if the same one is stored already."""
     chain = chain_number(new.chain_key)
-    async with _transaction(conn):
+    async with in_transaction(conn):
         if chain is not None:
             await conn.execute(_LOCK_CHAIN, chain)
         row = await conn.fetchrow(
@@ -263,7 +263,7 @@ async def advance(
         raise ValueError("a lease needs a worker and an end")
     finishes = to in FINISHED_STATES
     reopens = expected in FINISHED_STATES and not finishes
-    async with _transaction(conn):
+    async with in_transaction(conn):
         chain = await _lock_chain_of(conn, delivery_id) if finishes or reopens else None
         row = await conn.fetchrow(
             _ADVANCE,
@@ -320,7 +320,7 @@ async def supersede(conn: Connection, *, chain_key: str, before_id: int, now: da
     chain = chain_number(chain_key)
     if chain is None:
         return ()
-    async with _transaction(conn):
+    async with in_transaction(conn):
         await conn.execute(_LOCK_CHAIN, chain)
         rows = await conn.fetch(_SUPERSEDE, chain, storable(chain_key), before_id, SUPERSEDED, now)
         await conn.execute(_WAKE_CHAIN, chain)
@@ -331,11 +331,3 @@ async def _lock_chain_of(conn: Connection, delivery_id: int) -> int | None:
     """Lock the chain of a delivery until the transaction ends; None if it belongs to none."""
     chain: int | None = await conn.fetchval(_LOCK_CHAIN_OF, delivery_id)
     return chain
-
-
-def _transaction(conn: Connection) -> AbstractAsyncContextManager[object]:
-    """Return the caller's transaction, or a new one where there is none.
-
-    The locks on chains must live until the change they protect is visible.
-    """
-    return nullcontext() if conn.is_in_transaction() else conn.transaction()

@@ -153,3 +153,14 @@ async def purge_finished(conn: Connection, *, before: datetime, limit: int) -> i
     A copy that arrives later is then taken for new.
     """
     return len(await conn.fetch(_PURGE_FINISHED, before, limit))
+
+
+_FIND_BY_ACTIVITY: Final = """-- find_by_activity
+SELECT d.id FROM deliveries AS d WHERE d.activity_id = $1 ORDER BY d.id DESC LIMIT 1
+"""
+
+
+async def find_by_activity(conn: Connection, activity_id: str) -> StoredDelivery | None:
+    """Find the newest delivery of an activity."""
+    delivery_id = await conn.fetchval(_FIND_BY_ACTIVITY, activity_id)
+    return None if delivery_id is None else await find_delivery(conn, delivery_id)

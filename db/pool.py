@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -68,15 +68,15 @@ class Database:
             connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT.total_seconds())
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             # `from None` here and below: the driver's errors quote rows and parameters.
-            raise _translate(error, while_connecting=True) from None
+            raise _translate(error, is_lost=True) from None
         try:
             yield connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise _translate(error) from None
+            raise _translate(error, is_lost=connection.is_closed()) from None
         except ConnectionError as error:
             if not connection.is_closed():
                 raise  # It is about some other connection of the caller's.
-            raise _translate(error, while_connecting=True) from None
+            raise _translate(error, is_lost=True) from None
         finally:
             # Shielded by the pool itself: a cancelled caller still gives its connection back.
             await self._release(connection)
@@ -107,7 +107,7 @@ class Database:
                     callback("")
                     await lost.wait()
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                _log.warning("notifications are interrupted: %s", _translate(error, while_connecting=True))
+                _log.warning("notifications are interrupted: %s", _translate(error, is_lost=True))
             await asyncio.sleep(pause.total_seconds())
             pause = min(pause * 2, _LAST_RETRY)
 
@@ -157,6 +157,21 @@ async def open_database(dsn: str, *, min_size: int = 1, max_size: int = 10) -> A
             pool.terminate()
 
 
+def in_transaction(conn: Connection) -> AbstractAsyncContextManager[object]:
+    """Return the caller's transaction, or a new one where there is none.
+
+    Locks must live until the change that they protect is visible.
+    """
+    return nullcontext() if conn.is_in_transaction() else conn.transaction()
+
+
+def snapshot(conn: Connection) -> AbstractAsyncContextManager[object]:
+    """Return a transaction whose reads see one moment; inside the caller's, that one's rules hold."""
+    if conn.is_in_transaction():
+        return nullcontext()
+    return conn.transaction(isolation="repeatable_read", readonly=True)
+
+
 async def notify(conn: Connection, channel: str, payload: str = "") -> None:
     """Notify the listeners of a channel when the transaction commits."""
     await conn.execute(_NOTIFY, channel, payload)
@@ -193,7 +208,7 @@ async def _open_pool(dsn: str, *, min_size: int, max_size: int) -> _Pool:
                 server_settings=_server_settings(),
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-            failure = _translate(error, while_connecting=True)
+            failure = _translate(error, is_lost=isinstance(error, OSError))
             if not isinstance(failure, DatabaseUnavailableError) or loop.time() >= deadline:
                 raise failure from None
             _log.info("the database does not take connections yet: %s", failure)
@@ -226,8 +241,11 @@ def _encode_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _translate(error: BaseException, *, while_connecting: bool = False) -> DatabaseError:
-    """Say in our own words what the driver reports, without its message: it quotes values."""
+def _translate(error: BaseException, *, is_lost: bool = False) -> DatabaseError:
+    """Say in our own words what the driver reports, without its message: it quotes values.
+
+    `is_lost` says that there is no connection, so that the driver's misuse errors mean just that.
+    """
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = str(error.sqlstate or "")
         place = f" ({error.constraint_name})" if error.constraint_name else ""
@@ -237,9 +255,6 @@ def _translate(error: BaseException, *, while_connecting: bool = False) -> Datab
         )
     if isinstance(error, TimeoutError):
         return DatabaseUnavailableError("no connection came free in time")
-    if while_connecting and isinstance(error, OSError):
+    if is_lost:
         return DatabaseUnavailableError(f"the server cannot be reached ({type(error).__name__})")
-    if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, asyncpg.DataError):
-        # The driver's word for a connection that was lost or closed under the caller.
-        return DatabaseUnavailableError(type(error).__name__)
     return DatabaseError(type(error).__name__)

@@ -38,7 +38,7 @@ CREATE TABLE verdicts (
     report jsonb NOT NULL,
     scanned_at timestamptz NOT NULL,
     PRIMARY KEY (sha256, state_digest),
-    CHECK ((verdict = 'unscannable') = (reason IS NOT NULL))
+    CHECK (reason IS NULL OR verdict = 'unscannable')
 );
 
 CREATE INDEX verdicts_scanned_at ON verdicts (scanned_at);
