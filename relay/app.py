@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from db import hashlists, states
+from db import attestations
 from relay import assembly
 from relay.backends.choice import Backends
 from relay.backends.client import open_backend
@@ -44,10 +44,259 @@ from scanner.scan import open_scanner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from ipaddress import IPv4Address, IPv6Address
 
     from db.pool import Database
     from relay.clock import Clock
     from relay.config import Settings
     from relay.metrics import Metrics
     from relay.tools.scanning import Scanning
-    from signatures.strictjson import JsonObject
+
+_log = logging.getLogger(__name__)
+
+_INSTANCE_CHANCE_BYTES: Final = 4
+
+# A worker mostly waits, for a remote server or for a decoder; more of them than this only take memory.
+_WORKERS: Final = 8
+
+# Connections the listener, the doors and the workers need at least.
+_MIN_CONNECTIONS: Final = 2
+
+# How long answers that are under way may take when the relay stops.
+_SHUTDOWN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """A relay that runs.
+
+    Attributes:
+        door_url: Where deliveries come in, as reachable from this machine.
+        admin_url: Where health, metrics and the self-test are.
+        actor: The id of its actor.
+        backend_url: Where deliveries go.
+        is_standin: They go to the built-in stand-in, because no backend is configured.
+        standin_url: Where the stand-in listens.
+        database_place: Where the database is, without its password.
+        workers: What works through the queue.
+    """
+
+    door_url: str
+    admin_url: str
+    actor: str
+    backend_url: str
+    is_standin: bool
+    standin_url: str
+    database_place: str
+    workers: Workers
+
+
+@asynccontextmanager
+async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> AsyncIterator[Relay]:
+    """Start a relay: database, keys, scanner, client, workers, doors.
+
+    Raises:
+        StartupError: A part could not be started; what was started before is stopped again.
+        ConfigError: The settings contradict each other.
+    """
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        data_dir = settings.server.data_dir
+        opened = await enter(open_owned_database(settings))
+        database = opened.database
+        keys = load_or_create_keys(data_dir)
+        identity = Identity(
+            base_url=settings.base_url,
+            http_key=keys.http_key,
+            signing_key=keys.signing_key,
+            secret=keys.secret,
+        )
+        signer = IdentitySigner(identity=identity, clock=clock)
+        standin = await enter(open_standin())
+        origin = await enter(open_selftest_origin())
+        client = await enter(
+            open_guarded_client(assembly.build_fetch_policy(settings, own=(_endpoint(origin.url),)), clock)
+        )
+        scanning = await _open_scanner(stack, settings, database, secret=identity.secret, clock=clock)
+        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(_INSTANCE_CHANCE_BYTES)}"
+        key_directory = KeyDirectory(
+            source=client, store=DatabaseKeyStore(database=database), clock=clock, signer=signer
+        )
+        tools = Tools(
+            database=database,
+            client=client,
+            signer=signer,
+            keys=key_directory,
+            authentication=assembly.build_authentication_policy(settings),
+            scans=ScanTools(
+                scanning=scanning,
+                flights=await enter(open_flights()),
+                database=database,
+                clock=clock,
+                worker=name,
+            ),
+            spool=open_spool(data_dir / "spool", max_bytes=settings.hold.spool_bytes),
+            backends=Backends(
+                main=await enter(
+                    open_backend(settings.backend.url or standin.url, timeout_s=settings.backend.timeout_s)
+                ),
+                standin=await enter(open_backend(standin.url, timeout_s=settings.backend.timeout_s)),
+                selftest_actor=origin.actor,
+            ),
+            policy=assembly.build_policy(settings),
+            hold=assembly.build_hold_policy(settings),
+            vouching=AttestTools(
+                is_enabled=settings.attest.enabled,
+                identity=identity,
+                database=database,
+                scanning=scanning,
+                profile=settings.attest.profile,
+                life=assembly.attestation_life(settings, has_lists=True),
+                withheld_permille=settings.attest.withhold_share_permille,
+            ),
+            metrics=metrics,
+            clock=clock,
+            max_media_bytes=settings.fetch.max_media_bytes,
+            examines_restricted=settings.legal.scan_restricted,
+        )
+        workers = Workers(
+            tools,
+            WorkerSettings(name=name, count=_WORKERS, withheld_kept=assembly.withheld_kept(settings)),
+        )
+        door_url = _local_url(settings.server.host, settings.server.port)
+        selftest = SelftestTools(
+            origin=origin,
+            standin=standin,
+            door_url=door_url,
+            identity=identity,
+            profile=settings.attest.profile,
+            database=database,
+            clock=clock,
+        )
+        await _serve(
+            stack, _build_doors(settings, tools, identity), settings.server.host, settings.server.port
+        )
+        await _serve(
+            stack,
+            _build_admin(
+                AdminPages(
+                    database=database,
+                    metrics=metrics,
+                    standin=standin,
+                    run_selftest=lambda: run_selftest(selftest),
+                    selftest_lock=asyncio.Lock(),
+                )
+            ),
+            settings.server.admin_host,
+            settings.server.admin_port,
+        )
+        yield Relay(
+            door_url=door_url,
+            admin_url=_local_url(settings.server.admin_host, settings.server.admin_port),
+            actor=identity.actor,
+            backend_url=settings.backend.url or standin.url,
+            is_standin=not settings.backend.url,
+            standin_url=standin.url,
+            database_place=opened.place,
+            workers=workers,
+        )
+
+
+async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
+    """Work until told to stop."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(relay.workers.run())
+        await stop.wait()
+        relay.workers.stop()
+
+
+async def _open_scanner(
+    stack: AsyncExitStack, settings: Settings, database: Database, *, secret: bytes, clock: Clock
+) -> Scanning:
+    scanner_settings = assembly.build_scanner_settings(settings)
+    # Starting the decoder processes and loading models takes a second; the loop stays free meanwhile.
+    scanner = await asyncio.to_thread(stack.enter_context, open_scanner(scanner_settings))
+    threads = (scanner_settings.workers or len(os.sched_getaffinity(0))) * 2
+    scanning = await stack.enter_async_context(
+        open_scanning(scanner, threads=threads, secret=secret, now=clock.now())
+    )
+    await reload_lists(scanning, database, clock=clock)
+    return scanning
+
+
+async def reload_lists(scanning: Scanning, database: Database, *, clock: Clock) -> None:
+    """Load the hash lists from the database into the scanner and note since when this state holds."""
+    await scanning.replace_lists(await load_lists(database), now=clock.now())
+    state = scanning.published_state
+    async with database.transaction() as conn:
+        await attestations.put_state(
+            conn, state_digest=state.digest, document=dict(state.document), now=state.as_of
+        )
+        known_since = await attestations.find_state_time(conn, state.digest)
+    scanning.date_state(known_since or state.as_of)
+
+
+def _build_doors(settings: Settings, tools: Tools, identity: Identity) -> web.Application:
+    trusted = settings.server.trusted_proxies
+    inbox = InboxDoor(
+        tools=tools,
+        trusted_proxies=trusted,
+        max_body_bytes=settings.server.max_body_bytes,
+        hosts=frozenset(),
+    )
+    pages = IdentityPages(identity=identity, domain=settings.domain, profile=settings.attest.profile)
+    attestation_door = AttestationDoor(
+        database=tools.database, keys=tools.keys, clock=tools.clock, trusted_proxies=trusted
+    )
+    base = urlsplit(settings.base_url).path.rstrip("/")
+    doors = web.Application(client_max_size=settings.server.max_body_bytes)
+    doors.add_routes(
+        [
+            web.get(f"{base}/actor", pages.actor),
+            web.get(f"{base}/actor/outbox", pages.outbox),
+            web.get(f"{base}/profiles/{{name}}", pages.scanning_profile),
+            web.get(f"{base}/nodeinfo/2.1", pages.nodeinfo),
+            web.get(f"{base}/attestations/{{id}}", attestation_door.handle),
+            web.get("/.well-known/webfinger", pages.webfinger),
+            web.get("/.well-known/nodeinfo", pages.nodeinfo_links),
+            web.route("*", "/{path:.*}", inbox.handle),
+        ]
+    )
+    return doors
+
+
+def _build_admin(pages: AdminPages) -> web.Application:
+    admin = web.Application()
+    admin.add_routes(
+        [
+            web.get("/livez", pages.livez),
+            web.get("/readyz", pages.readyz),
+            web.get("/metrics", pages.metrics_page),
+            web.get("/standin", pages.standin_page),
+            web.post("/selftest", pages.selftest),
+        ]
+    )
+    return admin
+
+
+async def _serve(stack: AsyncExitStack, application: web.Application, host: str, port: int) -> None:
+    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port, shutdown_timeout=_SHUTDOWN_S).start()
+    except OSError as error:
+        raise StartupError(
+            f"Port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}). Another program listens "
+            "there, or you may not. Stop it, or choose another port with --port or server.port."
+        ) from error
+
+
+def _endpoint(url: str) -> tuple[IPv4Address | IPv6Address, int]:
+    parts = urlsplit(url)
+    return ip_address(parts.hostname or ""), parts.port or 0
+
+
+def _local_url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (read, not bound)
+    return f"http://{reachable}:{port}"

@@ -128,8 +128,8 @@ def _parse_exception(text: str) -> IpNetwork | Endpoint:
         return ip_network(text)
     except ValueError as error:
         raise ConfigError(
-            f"fetch.allow_private has the entry {text!r}, which is neither a network such as 10.0.0.0/8 nor an "
-            "address with a port such as 127.0.0.1:9000. Correct it or remove it."
+            f"fetch.allow_private has the entry {text!r}, which is neither a network such as 10.0.0.0/8 "
+            "nor an address with a port such as 127.0.0.1:9000. Correct it or remove it."
         ) from error
 
 
@@ -147,3 +147,8 @@ def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         except ValueError:
             continue  # A name: what it resolves to is vetted when somebody asks for it.
     return tuple(found)
+
+
+def withheld_kept(settings: Settings) -> timedelta:
+    """Return how long withheld bytes await a ruling."""
+    return timedelta(hours=settings.hold.withheld_hours)

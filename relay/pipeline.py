@@ -9,7 +9,8 @@
 hands it straight through (no media) or stores it, so that the sender can be answered. `examine` is
 what a worker calls for a stored delivery: it turns every media reference into evidence and the
 evidence into a decision. `deliver` hands the delivery to the backend, and `vouch` signs what our own
-scan found. Two sentences hold throughout: the bytes delivered are the bytes scanned, and not knowing is evidence.
+scan did not find. Two sentences hold throughout: the bytes delivered are the bytes scanned, and not
+knowing is evidence.
 """
 
 from __future__ import annotations

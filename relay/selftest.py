@@ -19,7 +19,7 @@ import httpx
 from aiohttp import web
 from PIL import Image, ImageDraw
 
-from db import attestations, cases, delivery_lists, deliveries
+from db import attestations, cases, deliveries, delivery_lists, media
 from relay.lifecycle import State
 from scanner.canary import draw_canary
 from signatures.attestation import parse_attestation
@@ -118,6 +118,7 @@ class SelftestTools:
         standin: Where its deliveries end.
         door_url: Where the relay listens, as reachable from this machine.
         identity: Whom the relay says that it is.
+        profile: The name of the profile that attestations are made under.
         database: Where deliveries, cases and attestations are looked up.
         clock: The time.
         checks_before: Checks that other parts contribute, by name.
@@ -127,6 +128,7 @@ class SelftestTools:
     standin: StandIn
     door_url: str
     identity: Identity
+    profile: str
     database: Database
     clock: Clock
     checks_before: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = ()
@@ -210,8 +212,7 @@ async def _check_harmless(http: httpx.AsyncClient, tools: SelftestTools) -> str:
 
 
 async def _check_attested(tools: SelftestTools, stored: StoredDelivery) -> str:
-    async with tools.database.connection() as conn:
-        found = await _wait_for(lambda: attestations.find_for_delivery(conn, stored.id))
+    found = await _wait_for(lambda: _find_attestation(tools, stored.id))
     if found is None:
         raise SelftestFailure("forwarded byte for byte, but no attestation was stored")
     key = IssuerKey(
@@ -227,11 +228,24 @@ async def _check_attested(tools: SelftestTools, stored: StoredDelivery) -> str:
     return "forwarded byte for byte, and its attestation verifies"
 
 
+async def _find_attestation(tools: SelftestTools, delivery_id: int) -> attestations.StoredAttestation | None:
+    async with tools.database.connection() as conn:
+        seen = await media.list_delivery_media(conn, delivery_id)
+        digest = next((one.sha256 for one in seen if one.sha256 is not None), None)
+        if digest is None:
+            return None
+        return await attestations.find_newest(conn, digest, tools.identity.profile(tools.profile))
+
+
 async def _check_canary(http: httpx.AsyncClient, tools: SelftestTools) -> str:
     picture = await asyncio.to_thread(_draw_fresh_canary)
     activity, stored = await _post(http, tools, picture)
     async with tools.database.transaction() as conn:
-        has_case = await cases.close_for_selftest(conn, delivery_id=stored.id, now=tools.clock.now())
+        opened = await cases.list_cases_of(conn, stored.id)
+        for case in opened:
+            await cases.rule_case(
+                conn, case.id, to=cases.CaseState.UPHELD, ruled_by="selftest", now=tools.clock.now()
+            )
         await deliveries.advance(
             conn, stored.id, expected=State.HELD, to=State.DROPPED, now=tools.clock.now(), reason="selftest"
         )
@@ -240,7 +254,7 @@ async def _check_canary(http: httpx.AsyncClient, tools: SelftestTools) -> str:
             "the canary reached the backend: withholding does not work. Do not use this relay until "
             "`breakwater doctor` says what is wrong."
         )
-    if stored.state not in {State.HELD, State.DROPPED} or not has_case:
+    if stored.state not in {State.HELD, State.DROPPED} or not opened:
         raise SelftestFailure(
             f"the canary's delivery is {stored.state.value} ({stored.reason}), without a case"
         )

@@ -95,7 +95,7 @@ class Workers:
             except Exception as error:  # noqa: BLE001 (one bad delivery must not stop the queue)
                 # The lease is left to run out, so that the delivery is tried again and, at the third loss,
                 # visibly given up. Only the kinds of the errors are named: their texts may quote rows.
-                _log.error("worker_failed errors=%s", ",".join(sorted(_kinds(error))))  # noqa: TRY400
+                _log.error("worker_failed errors=%s", ",".join(sorted(_kinds(error))))
                 await self._pause(_AFTER_ERROR)
 
     async def _claim(self) -> StoredDelivery | None:
@@ -195,7 +195,7 @@ class Workers:
                 await self._forget()
                 await self._count_backlog()
             except (DatabaseError, OSError) as error:
-                _log.error("housekeeping_failed error=%s", type(error).__name__)  # noqa: TRY400 (as above)
+                _log.error("housekeeping_failed error=%s", type(error).__name__)
             await self._pause(_HOUSEKEEPING_EVERY)
 
     async def _end_holds(self) -> None:

@@ -10,7 +10,6 @@ import hmac
 import logging
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import attestations
@@ -22,7 +21,7 @@ from signatures.attestation import SALT_SIZE, AttestationBody, Coverage, build_a
 from signatures.errors import SignatureError
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from db.pool import Database
     from relay.model import Decision, Evidence
@@ -133,7 +132,7 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
             verification_method=tools.identity.verification_method,
         )
     except SignatureError as error:
-        _log.error("attestation_not_built error=%s", type(error).__name__)  # noqa: TRY400 (one line is enough)
+        _log.error("attestation_not_built error=%s", type(error).__name__)
         return 0
     # Stored before it can be read: a signature that was given away must never be forgotten.
     async with tools.database.transaction() as conn:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from db import cases, verdicts
+from db import rulings, verdicts
 from relay.model import Evidence, EvidenceBasis, Media, MediaReference
 from relay.tools.reuse import is_reusable
 from scanner.report import report_from_json
@@ -23,14 +23,14 @@ async def consult(
 ) -> Evidence | None:
     """Find evidence on these bytes that spares a scan; None where there is none."""
     async with database.connection() as conn:
-        ruling = await cases.find_ruling(conn, media.sha256)
+        ruling = await rulings.find_ruling(conn, media.sha256)
         stored = await verdicts.find_verdict(conn, media.sha256, state_digest) if ruling is None else None
     if ruling is not None:
         return Evidence(
             reference=reference,
             basis=EvidenceBasis.RULING,
             sha256=media.sha256,
-            is_allowed=ruling.is_allowed,
+            is_allowed=ruling.ruling is rulings.RulingKind.ALLOW,
         )
     if stored is None:
         return None

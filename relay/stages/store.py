@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import deliveries, delivery_lists
@@ -12,6 +11,8 @@ from db.delivery_rows import NewDelivery
 from relay.tools.urls import is_same_origin
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from db.pool import Database
     from relay.model import Delivery
     from relay.tools.limits import Backlog, FairShare

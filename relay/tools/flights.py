@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -61,10 +61,10 @@ class Flights(Generic[K, V]):
 
 
 @asynccontextmanager
-async def open_flights() -> AsyncIterator[Flights[K, V]]:
+async def open_flights() -> AsyncIterator[Flights[Any, Any]]:
     """Open a set of flights that ends with its context; flights under way are then cancelled."""
     async with asyncio.TaskGroup() as group:
-        flights: Flights[K, V] = Flights(group)
+        flights: Flights[Any, Any] = Flights(group)
         try:
             yield flights
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +11,8 @@ from db.errors import DatabaseError
 from db.pool import ping
 
 if TYPE_CHECKING:
+    import asyncio
+
     from db.pool import Database
     from relay.backends.standin import StandIn
     from relay.metrics import Metrics
@@ -61,7 +62,7 @@ class AdminPages:
         """Show what the stand-in backend received, newest first, without the bodies."""
         return web.json_response(
             {
-                "note": "This is Breakwater's built-in stand-in, not a real server. Set backend.url to name yours.",
+                "note": "This is Breakwater's stand-in, not a real server. Set backend.url to name yours.",
                 "count": self.standin.count,
                 "received": [
                     {"method": one.method, "target": one.target, "bytes": len(one.body)}

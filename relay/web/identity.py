@@ -13,7 +13,7 @@ from relay.tools.identity import SOFTWARE_NAME, SOFTWARE_VERSION, Identity
 from relay.web import problems
 
 if TYPE_CHECKING:
-    from signatures.strictjson import JsonObject
+    from collections.abc import Mapping
 
 # FEP-2677 and FEP-d556: the relation types that lead from a host to its application actor.
 _APPLICATION_REL: Final = "https://www.w3.org/ns/activitystreams#Application"
@@ -125,5 +125,5 @@ class IdentityPages:
         return urlsplit(self.identity.base_url).path
 
 
-def _json(document: JsonObject | dict[str, object], content_type: str) -> web.Response:
+def _json(document: Mapping[str, object], content_type: str) -> web.Response:
     return web.Response(body=json.dumps(document).encode(), content_type=content_type)

@@ -58,7 +58,7 @@ class InboxDoor:
         except MalformedActivityError as error:
             reply_response = problems.malformed(str(error))
         except DatabaseUnavailableError:
-            _log.error("delivery_not_stored reason=database_unavailable")  # noqa: TRY400 (it may quote rows)
+            _log.error("delivery_not_stored reason=database_unavailable")
             reply_response = problems.cannot_store()
         else:
             reply_response = _respond(reply)
