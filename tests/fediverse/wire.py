@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
+
     from signatures.message import RequestMessage
 
 MAX_LINE_BYTES = 1 << 20
@@ -123,7 +125,9 @@ Serve = Callable[[WireRequest, asyncio.StreamWriter], Awaitable[bool]]
 
 
 @contextlib.asynccontextmanager
-async def open_server(serve: Serve, *, host: str = "127.0.0.1") -> AsyncIterator[int]:
+async def open_server(
+    serve: Serve, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """Open an HTTP server on a free port, and end everything that it still does when the block ends."""
     at_work: set[asyncio.Task[object]] = set()
 
@@ -140,7 +144,7 @@ async def open_server(serve: Serve, *, host: str = "127.0.0.1") -> AsyncIterator
             at_work.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(answer, host, 0, limit=MAX_LINE_BYTES)
+    server = await asyncio.start_server(answer, host, 0, limit=MAX_LINE_BYTES, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
