@@ -1,8 +1,8 @@
 """Keep built PDQ indexes on disk, mapped into memory and shared by all processes.
 
 A directory is a cache, never the truth: it is named by the digest of the list, written beside its final place
-and renamed, and whatever about it does not fit is built anew. Whoever may write to the cache directory decides
-what matches, so it belongs into the relay's data directory.
+and renamed, and whatever about it does not fit is built anew. Whoever may write to the cache directory
+decides what matches, so it belongs into the relay's data directory.
 """
 
 from __future__ import annotations
