@@ -104,8 +104,8 @@ class _Worker:
             _WorkerDiedError: The worker ended or answered nonsense.
         """
         self.jobs += 1
-        self._channel.settimeout(seconds)
         try:
+            self._channel.settimeout(seconds)
             socket.send_fds(self._channel, [message], [source])
             reply = self._channel.recv(MAX_REPLY_BYTES)
         except TimeoutError as error:
@@ -260,10 +260,11 @@ class Pool:
             worker = self._slots.get(timeout=self._settings.worker_wait.total_seconds())
         except queue.Empty:
             return Outcome(reason=UnscannableReason.TIMEOUT)
+        kept: _Worker | None = None
         try:
-            outcome, worker = self._attempt(worker, data, job.to_bytes())
+            outcome, kept = self._attempt(worker, data, job.to_bytes())
         finally:
-            self._slots.put(worker)
+            self._slots.put(kept)
         return outcome
 
     def health(self) -> PoolHealth:
@@ -303,7 +304,11 @@ class Pool:
 
     def _attempt(self, worker: _Worker | None, data: bytes, message: bytes) -> tuple[Outcome, _Worker | None]:
         """Have a job done by this worker or a fresh one; returns the worker if it may go on."""
-        source = _seal(data)
+        try:
+            source = _seal(data)
+        except OSError:
+            # This process is out of descriptors or memory; that says nothing about the bytes.
+            return Outcome(reason=UnscannableReason.DETECTOR_UNAVAILABLE), worker
         try:
             for _ in range(ATTEMPTS):
                 try:
