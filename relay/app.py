@@ -110,6 +110,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             http_key=keys.http_key,
             signing_key=keys.signing_key,
             secret=keys.secret,
+            retired=keys.retired,
         )
         signer = IdentitySigner(identity=identity, clock=clock)
         standin = await enter(open_standin())
@@ -287,8 +288,8 @@ async def _serve(stack: AsyncExitStack, application: web.Application, host: str,
         await web.TCPSite(runner, host, port, shutdown_timeout=_SHUTDOWN_S).start()
     except OSError as error:
         raise StartupError(
-            f"Port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}). Another program listens "
-            "there, or you may not. Stop it, or choose another port with --port or server.port."
+            f"Port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}). Another program "
+            "listens there, or you may not. Stop it, or choose another port with --port or server.port."
         ) from error
 
 

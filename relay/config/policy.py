@@ -65,9 +65,10 @@ class Conditions(Section):
     """The bytes could not be decoded, or are of a kind that is not examined."""
     unreachable: MediaDecision = MediaDecision.WITHHOLD
     """Declared media could not be fetched."""
-    link_unreachable: MediaDecision = MediaDecision.RELEASE
-    """A plain link that nothing declares to be media could not be fetched. Many news sites refuse every
-    program; what the backend fetches for link previews needs a door of its own in any case."""
+    link_unreachable: MediaDecision = MediaDecision.WITHHOLD
+    """A plain link that nothing declares to be media could not be fetched, so that it may be media after all. Many
+    news sites refuse every program: `release` lets posts with such links pass, and is reasonable where a door of its
+    own guards what the backend fetches for link previews."""
     detector_down: MediaDecision = MediaDecision.WITHHOLD
     """A detector that has to look could not."""
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from signatures.http import Scheme, sign_request
+from signatures.times import format_json_time
 
 if TYPE_CHECKING:
     from relay.clock import Clock
-    from signatures.keys import PrivateKey
+    from relay.tools.key_files import RetiredKey
+    from signatures.keys import PrivateKey, PublicKey
     from signatures.message import RequestMessage
     from signatures.strictjson import JsonObject
 
@@ -32,12 +34,14 @@ class Identity:
         http_key: RSA, for HTTP signatures.
         signing_key: Ed25519, for attestations.
         secret: 32 bytes that never leave; everything derived is bound to this install.
+        retired: Earlier signing keys, which are published until the last attestation they signed has ended.
     """
 
     base_url: str
     http_key: PrivateKey
     signing_key: PrivateKey
     secret: bytes
+    retired: tuple[RetiredKey, ...] = ()
 
     @property
     def actor(self) -> str:
@@ -96,13 +100,22 @@ class Identity:
                 "publicKeyPem": self.http_key.public.to_pem(),
             },
             "assertionMethod": [
-                {
-                    "id": self.verification_method,
-                    "type": "Multikey",
-                    "controller": self.actor,
-                    "publicKeyMultibase": self.signing_key.public.to_multikey(),
-                }
+                self._build_multikey(self.signing_key.public, {}),
+                *(
+                    self._build_multikey(one.key, {"expires": format_json_time(one.expires)})
+                    for one in self.retired
+                ),
             ],
+        }
+
+    def _build_multikey(self, key: PublicKey, more: JsonObject) -> JsonObject:
+        """Build one entry as FEP-521a has it."""
+        return {
+            "id": f"{self.actor}#{key.to_multikey()}",
+            "type": "Multikey",
+            "controller": self.actor,
+            "publicKeyMultibase": key.to_multikey(),
+            **more,
         }
 
 

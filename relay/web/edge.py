@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Encoded separators and dots, repeated slashes, backslashes, path parameters, NUL: nginx, Rails and
-# actix do not agree on what these mean.
+# actix do not agree on what these mean. (No IGNORECASE: letters outside ASCII fold to i, k and s.)
 _AMBIGUOUS: Final = re.compile(
-    r"%2e|%2f|%5c|%00|%25|//|\\|;|/\.{1,2}(/|$)|[\x00-\x20\x7f-\uffff]", re.IGNORECASE
+    r"%2[eEfF5]|%5[cC]|%00|//|\\|;|/\.{1,2}(?:/|$)|[^\x21-\x7e]",
 )
 
 _INBOX: Final = re.compile(
