@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from scanner.settings import Measure, ScannerSettings
+from scanner.settings import Measure
 
 DEFAULT_PORT: Final = 8790
 
@@ -254,23 +254,6 @@ class Scanner(Section):
     def classifier_dir(self) -> Path | None:
         """The directory of the admin's own classifier, if there is one."""
         return None if self.classifier in {"embedded", "none", ""} else Path(self.classifier)
-
-    def to_scanner_settings(self) -> ScannerSettings:
-        """Build what the scanner is opened with."""
-        directory = self.classifier_dir
-        return ScannerSettings(
-            workers=self.workers or None,
-            max_pixels=self.max_pixels,
-            max_frames=self.max_frames,
-            decode_timeout=timedelta(seconds=self.decode_timeout_s),
-            worker_wait=timedelta(seconds=self.wait_timeout_s),
-            accept_sampled=self.accept_sampled,
-            accept_weaker_sandbox=frozenset(self.accept_weaker_sandbox),
-            canary=self.canary,
-            embedded_classifier=self.classifier == "embedded",
-            classifier_dirs=(directory,) if directory is not None else (),
-            advisory=frozenset({"classifier"}) if self.classifier_advisory else frozenset(),
-        )
 
 
 class Legal(Section):

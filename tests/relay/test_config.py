@@ -26,7 +26,7 @@ from relay.config.keys import list_keys
 from relay.errors import ConfigError
 from relay.model import MediaDecision
 from scanner.labels import Category
-from scanner.settings import Measure, ScannerSettings
+from scanner.settings import Measure
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -219,15 +219,12 @@ def test_holding_ends_before_the_signature_goes_stale(
     assert load(tmp_path, text).hold_budget == timedelta(minutes=minutes)
 
 
-def test_the_scanner_gets_what_was_configured(tmp_path: Path) -> None:
-    assert load_settings(None, {}).scanner.to_scanner_settings() == ScannerSettings(
-        advisory=frozenset({"classifier"})
-    )
-    text = '[scanner]\nclassifier = "none"\nclassifier_advisory = false\nworkers = 3\n'
-    text += 'accept_weaker_sandbox = ["landlock"]\n'
-    settings = load(tmp_path, text).scanner.to_scanner_settings()
-    assert (settings.workers, settings.embedded_classifier) == (3, False)
-    assert settings.accept_weaker_sandbox == {Measure.LANDLOCK}
+def test_accepted_gaps_in_the_sandbox_are_named_one_by_one(tmp_path: Path) -> None:
+    text = '[scanner]\naccept_weaker_sandbox = ["landlock"]\nclassifier = "none"\n'
+    scanner = load(tmp_path, text).scanner
+    assert scanner.accept_weaker_sandbox == (Measure.LANDLOCK,)
+    assert scanner.classifier_dir is None
+    assert "accept_weaker_sandbox" in problems(tmp_path, "[scanner]\naccept_weaker_sandbox = true\n")[0]
 
 
 def test_private_targets_are_networks_and_endpoints(tmp_path: Path) -> None:

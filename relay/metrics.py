@@ -1,0 +1,102 @@
+"""Count what the relay does, for Prometheus.
+
+No label ever carries an address, a digest, a file name or the name of a peer: labels are closed sets of
+words, so that the numbers can be shown to anybody who may see the admin port.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Seconds: from a delivery passed straight through to one held for the whole default patience."""
+
+
+class Metrics:
+    """The numbers of one relay, in a registry of their own so that two relays in a process stay apart."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._answers = Counter(
+            "breakwater_inbox_answers", "Answers of the inbox door.", ["status"], registry=registry
+        )
+        self._deliveries = Counter(
+            "breakwater_deliveries", "Stored deliveries that reached a state.", ["outcome"], registry=registry
+        )
+        self._media = Counter(
+            "breakwater_media", "Media references decided upon.", ["verdict", "decision"], registry=registry
+        )
+        self._fetch_failures = Counter(
+            "breakwater_fetch_failures", "Fetches that gave no bytes.", ["reason"], registry=registry
+        )
+        self._attestations = Counter(
+            "breakwater_attestations", "Attestations issued or left out.", ["outcome"], registry=registry
+        )
+        self._restarts = Counter(
+            "breakwater_decoder_restarts", "Decoder processes that were replaced early.", registry=registry
+        )
+        self._queue = Gauge(
+            "breakwater_queue_deliveries", "Stored deliveries by state.", ["state"], registry=registry
+        )
+        self._latency = Histogram(
+            "breakwater_step_seconds",
+            "How long a step of the line took.",
+            ["step"],
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+
+    def count_answer(self, *, status: int) -> None:
+        """Count an answer of the inbox door."""
+        self._answers.labels(str(status)).inc()
+
+    def count_delivery(self, *, outcome: str) -> None:
+        """Count a stored delivery that reached a state."""
+        self._deliveries.labels(outcome).inc()
+
+    def count_media(self, *, verdict: str, decision: str) -> None:
+        """Count a decision on one media reference."""
+        self._media.labels(verdict, decision).inc()
+
+    def count_fetch_failure(self, *, reason: str) -> None:
+        """Count a fetch that gave no bytes."""
+        self._fetch_failures.labels(reason).inc()
+
+    def count_attestation(self, *, outcome: str) -> None:
+        """Count an attestation that was issued, or left out on purpose."""
+        self._attestations.labels(outcome).inc()
+
+    def count_decoder_restarts(self, number: int) -> None:
+        """Count decoder processes that crashed, hung or ran out of memory."""
+        self._restarts.inc(number)
+
+    def set_queue(self, by_state: Mapping[str, int]) -> None:
+        """Show how many deliveries are in each state; states that are not named have none."""
+        self._queue.clear()
+        for state, count in by_state.items():
+            self._queue.labels(state).set(count)
+
+    def observe_step(self, *, step: str, seconds: float) -> None:
+        """Note how long a step of the line took."""
+        self._latency.labels(step).observe(seconds)
+
+    def render(self) -> tuple[bytes, str]:
+        """Write everything in Prometheus' text form; the second value is its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST

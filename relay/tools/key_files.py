@@ -1,0 +1,222 @@
+"""Keep the relay's own keys in files that only its user can read.
+
+What lies in `<data directory>/keys`:
+
+    http.pem        RSA, signs requests to other servers
+    signing.pem     Ed25519, signs attestations and nothing else
+    secret          32 random bytes, from which what must be unguessable is derived
+    retired.json    the public halves of earlier signing keys, with the day on which each ends
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from relay.errors import StartupError
+from signatures.errors import SignatureError
+from signatures.keys import (
+    KeyAlgorithm,
+    PrivateKey,
+    PublicKey,
+    generate_ed25519,
+    generate_rsa,
+    parse_multikey,
+    parse_private_key_pem,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RETIREMENT: Final = timedelta(days=30)
+"""How long an earlier key stays valid: the longest life that an attestation may have."""
+
+_SECRET_BYTES: Final = 32
+_MAX_FILE_BYTES: Final = 65_536
+"""An RSA key takes 1,700 bytes; a list of a hundred retired keys 15,000."""
+
+_TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetiredKey:
+    """An earlier signing key, of which only the public half is left."""
+
+    key: PublicKey
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFiles:
+    """The relay's own keys.
+
+    Attributes:
+        http_key: RSA, for HTTP signatures.
+        signing_key: Ed25519, for attestations.
+        secret: 32 bytes that never leave.
+        retired: Earlier signing keys, expired ones included.
+    """
+
+    http_key: PrivateKey
+    signing_key: PrivateKey
+    secret: bytes
+    retired: tuple[RetiredKey, ...] = ()
+
+
+def find_keys(data_dir: Path) -> KeyFiles | None:
+    """Read the keys; None where none were made yet.
+
+    Raises:
+        StartupError: They cannot be read, are damaged, or others can read them.
+    """
+    directory = data_dir / "keys"
+    return _read_all(directory) if (directory / "signing.pem").exists() else None
+
+
+def load_or_create_keys(data_dir: Path) -> KeyFiles:
+    """Read the keys, making those that are missing.
+
+    Raises:
+        StartupError: They cannot be read or written, are damaged, or others can read them.
+    """
+    directory = data_dir / "keys"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _create(directory / "http.pem", lambda: generate_rsa().to_pem())
+        _create(directory / "secret", lambda: secrets.token_bytes(_SECRET_BYTES))
+        # Last, because its presence means that the others are there.
+        _create(directory / "signing.pem", lambda: generate_ed25519().to_pem())
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    return _read_all(directory)
+
+
+def rotate_signing_key(data_dir: Path, *, now: datetime) -> KeyFiles:
+    """Put a new signing key in place; the old one's public half stays valid for as long as its attestations.
+
+    Raises:
+        StartupError: The keys cannot be read or written.
+    """
+    directory = data_dir / "keys"
+    keys = load_or_create_keys(data_dir)
+    retired = (*keys.retired, RetiredKey(key=keys.signing_key.public, expires=now + RETIREMENT))
+    rows = [
+        {"publicKeyMultibase": one.key.to_multikey(), "expires": one.expires.strftime(_TIME_FORMAT)}
+        for one in retired
+    ]
+    try:
+        # The old key is recorded before it goes, so that no attestation is ever without its key.
+        _replace(directory / "retired.json", json.dumps(rows, indent=1).encode())
+        _replace(directory / "signing.pem", generate_ed25519().to_pem())
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    return _read_all(directory)
+
+
+def _read_all(directory: Path) -> KeyFiles:
+    secret = _read(directory / "secret")
+    if len(secret) != _SECRET_BYTES:
+        raise _damaged(directory / "secret")
+    return KeyFiles(
+        http_key=_read_key(directory / "http.pem", KeyAlgorithm.RSA),
+        signing_key=_read_key(directory / "signing.pem", KeyAlgorithm.ED25519),
+        secret=secret,
+        retired=_read_retired(directory / "retired.json"),
+    )
+
+
+def _read_key(path: Path, algorithm: KeyAlgorithm) -> PrivateKey:
+    try:
+        key = parse_private_key_pem(_read(path))
+    except SignatureError as error:
+        raise _damaged(path) from error
+    if key.public.algorithm is not algorithm:
+        raise _damaged(path)
+    return key
+
+
+def _read_retired(path: Path) -> tuple[RetiredKey, ...]:
+    if not path.exists():
+        return ()
+    try:
+        return tuple(
+            RetiredKey(
+                key=parse_multikey(row["publicKeyMultibase"]),
+                expires=datetime.strptime(row["expires"], _TIME_FORMAT).replace(tzinfo=UTC),
+            )
+            for row in json.loads(_read(path))
+        )
+    except (SignatureError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_MAX_FILE_BYTES)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise StartupError(
+            f"Others can read {path}. Whoever has read it can sign in the name of this relay. Run `chmod 600 "
+            f"{path}`, and if others use this machine, make a new key with `breakwater keys rotate`."
+        )
+    return data
+
+
+def _create(path: Path, make: Callable[[], bytes]) -> None:
+    """Write a file unless it exists, whole or not at all, whoever else does the same at this moment."""
+    if path.exists():
+        return
+    draft = _write_draft(path, make())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # Another process was quicker, and its key is as good as ours.
+    finally:
+        draft.unlink()
+    _flush_directory(path.parent)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    _write_draft(path, data).replace(path)
+    _flush_directory(path.parent)
+
+
+def _write_draft(path: Path, data: bytes) -> Path:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(path: Path, error: OSError) -> StartupError:
+    return StartupError(
+        f"The keys in {path} cannot be used ({error.strerror}). Without them nothing can be signed. Check "
+        "the owner and the mode of the data directory, or choose another with --data-dir."
+    )
+
+
+def _damaged(path: Path) -> StartupError:
+    return StartupError(
+        f"{path} is damaged. Put it back from a backup. Without one, move the directory away and start "
+        "again: new keys are made, and peers will have to learn them."
+    )
