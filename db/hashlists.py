@@ -6,6 +6,7 @@ of millions is a few arrays on either side.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from db.delivery_rows import storable
 from db.pool import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
     from db.pool import Connection
@@ -261,9 +262,9 @@ async def withdraw_entry(conn: Connection, name: str, *, kind: str, value: bytes
     return await conn.fetchval(_WITHDRAW_ENTRY, name, kind, value, at) is not None
 
 
-def _cut_blocks(
+async def _cut_blocks(
     list_id: int, kind: str, data: bytes, labels: Mapping[tuple[str, bytes], str]
-) -> Iterator[tuple[int, str, bytes, bytes, list[str | None] | None]]:
+) -> AsyncIterator[tuple[int, str, bytes, bytes, list[str | None] | None]]:
     """Cut concatenated values into rows.
 
     Raises:
@@ -281,6 +282,7 @@ def _cut_blocks(
         words = [labels.get((kind, block[place : place + width])) for place in range(0, len(block), width)]
         named = [None if word is None else storable(word) for word in words]
         yield list_id, kind, block[:width], block, named if any(named) else None
+        await asyncio.sleep(0)  # Millions of values must not keep the doors from answering.
 
 
 def _find_value(data: bytes | bytearray, value: bytes) -> int | None:

@@ -46,7 +46,8 @@ _STATEMENT_CACHE: Final = 256
 
 # SQLSTATE classes and codes after which the same call may succeed later.
 # Source: PostgreSQL 18 manual, appendix A.
-_PASSING_CLASSES: Final = ("08", "40", "53", "55", "57", "58")
+# 25006 is what a standby answers during a failover.
+_PASSING: Final = ("08", "25006", "40", "53", "55", "57", "58")
 
 
 class Database:
@@ -72,9 +73,9 @@ class Database:
         try:
             yield connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise _translate(error, is_lost=connection.is_closed()) from None
+            raise _translate(error, is_lost=_is_lost(connection)) from None
         except ConnectionError as error:
-            if not connection.is_closed():
+            if not _is_lost(connection):
                 raise  # It is about some other connection of the caller's.
             raise _translate(error, is_lost=True) from None
         finally:
@@ -241,6 +242,13 @@ def _encode_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def _is_lost(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # The pool takes a connection back by itself when it is lost.
+
+
 def _translate(error: BaseException, *, is_lost: bool = False) -> DatabaseError:
     """Say in our own words what the driver reports, without its message: it quotes values.
 
@@ -250,9 +258,7 @@ def _translate(error: BaseException, *, is_lost: bool = False) -> DatabaseError:
         sqlstate = str(error.sqlstate or "")
         place = f" ({error.constraint_name})" if error.constraint_name else ""
         text = f"{type(error).__name__} {sqlstate}{place}"
-        return (
-            DatabaseUnavailableError(text) if sqlstate.startswith(_PASSING_CLASSES) else DatabaseError(text)
-        )
+        return DatabaseUnavailableError(text) if sqlstate.startswith(_PASSING) else DatabaseError(text)
     if isinstance(error, TimeoutError):
         return DatabaseUnavailableError("no connection came free in time")
     if is_lost:
