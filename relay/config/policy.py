@@ -66,9 +66,9 @@ class Conditions(Section):
     unreachable: MediaDecision = MediaDecision.WITHHOLD
     """Declared media could not be fetched."""
     link_unreachable: MediaDecision = MediaDecision.WITHHOLD
-    """A plain link that nothing declares to be media could not be fetched, so that it may be media after all. Many
-    news sites refuse every program: `release` lets posts with such links pass, and is reasonable where a door of its
-    own guards what the backend fetches for link previews."""
+    """A plain link that nothing declares to be media could not be fetched, so that it may be media after
+    all. Many news sites refuse every program: `release` lets posts with such links pass, and is reasonable
+    where a door of its own guards what the backend fetches for link previews."""
     detector_down: MediaDecision = MediaDecision.WITHHOLD
     """A detector that has to look could not."""
 
