@@ -94,7 +94,11 @@ def decode(data: bytes, job: Job) -> Outcome:
     try:
         decoding.run()
     except Exception as error:  # noqa: BLE001 - decoders raise anything about hostile bytes
-        return decoding.outcome(_reason_for(error))
+        reason = _reason_for(error)
+        # Some decoders do not say that the end was missing, but the container does.
+        if reason is UnscannableReason.CORRUPT and decoding.claims.is_truncated:
+            reason = UnscannableReason.TRUNCATED
+        return decoding.outcome(reason)
     return decoding.outcome(None)
 
 
@@ -118,6 +122,7 @@ class _Decoding:
     """One decoding, which keeps what it has when it fails half way."""
 
     def __init__(self, data: bytes, job: Job) -> None:
+        self.claims = Claims()
         self._data = data
         self._job = job
         self._geometry = Geometry(width=0, height=0)
@@ -142,16 +147,16 @@ class _Decoding:
 
     def run(self) -> None:
         """Check the headers, then decode the frames and the embedded pictures."""
-        claims = read_claims(self._data, self._job.media_type)
-        for width, height in claims.sizes:
+        self.claims = read_claims(self._data, self._job.media_type)
+        for width, height in self.claims.sizes:
             self._check_size(width, height)
         if self._job.media_type is MediaType.JPEG:
             self._jpeg()
             metadata = self._data
         else:
-            metadata = self._frames_of(claims)
+            metadata = self._frames_of()
         self._embedded(metadata)
-        if claims.is_truncated:
+        if self.claims.is_truncated:
             raise EOFError
         if self._coverage is not Coverage.FULL:
             raise _BudgetError(UnscannableReason.TOO_MANY_FRAMES)
@@ -200,12 +205,12 @@ class _Decoding:
             self._samples.append(sample_pixels(upright))
         return True
 
-    def _frames_of(self, claims: Claims) -> bytes:
+    def _frames_of(self) -> bytes:
         """Decode the frames of any other format; returns the EXIF block."""
         with Image.open(io.BytesIO(self._data), formats=(_FORMATS[self._job.media_type],)) as image:
             self._check_size(*image.size)
             # Counting the frames of a GIF by Pillow would walk it once more.
-            listed = claims.frames if self._job.media_type is MediaType.GIF else None
+            listed = self.claims.frames if self._job.media_type is MediaType.GIF else None
             self._frames = max(listed or getattr(image, "n_frames", 1), 1)
             chosen = self._choose_frames(image.width * image.height)
             sampled = set(np.linspace(0, len(chosen) - 1, MAX_SAMPLES).round().astype(int).tolist())

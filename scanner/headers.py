@@ -127,14 +127,29 @@ def _u24(data: bytes, at: int) -> int:
 def _avif(data: bytes) -> Claims:
     """Collect every `ispe` property; the pictures they belong to do not matter, all must be small enough."""
     sizes: list[tuple[int, int]] = []
-    # Properties stand in the `meta` box, before the coded data in every file that a browser shows early.
-    head = data[: data.find(b"mdat") if b"mdat" in data else len(data)]
-    at = head.find(b"ispe")
-    while at >= 0 and len(sizes) < MAX_BLOCKS:
-        width, height = struct.unpack_from(">II", head, at + 8)
+    at = 0
+    for _ in range(MAX_BLOCKS):
+        if at >= len(data):
+            break
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, at + 8)
+        # A length of 0 means that the box reaches to the end. Source: ISO/IEC 14496-12, 4.2.
+        end = at + max(length, 8) if length else len(data)
+        if kind != b"mdat":
+            sizes += _extents(data[at:end])
+        at = end
+    return Claims(sizes=tuple(sizes), is_truncated=at > len(data))
+
+
+def _extents(box: bytes) -> list[tuple[int, int]]:
+    sizes: list[tuple[int, int]] = []
+    at = box.find(b"ispe")
+    while at >= 0:
+        width, height = struct.unpack_from(">II", box, at + 8)
         sizes.append((width, height))
-        at = head.find(b"ispe", at + 4)
-    return Claims(sizes=tuple(sizes))
+        at = box.find(b"ispe", at + 4)
+    return sizes
 
 
 _READERS: Final[dict[MediaType, Callable[[bytes], Claims]]] = {
