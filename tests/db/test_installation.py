@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+
 import pytest
 
 from db import installation
