@@ -281,7 +281,7 @@ async def _post(
         del tools.origin.pictures[name]
     if stored is None:
         raise SelftestFailure(
-            f"accepted, but not decided within {_PATIENCE_S:.0f} s. Is a worker running? See `breakwater doctor`."
+            f"accepted, but not decided within {_PATIENCE_S:.0f} s. `breakwater doctor` may say why."
         )
     return message, stored
 

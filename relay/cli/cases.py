@@ -1,0 +1,108 @@
+"""`breakwater cases`: what waits for a person, and what they decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from db import audit, cases, deliveries, delivery_lists, rulings
+from db.cases import CaseState
+from relay.errors import BreakwaterError
+from relay.lifecycle import State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from db.pool import Connection, Database
+
+_LISTED = 200
+
+
+class NoSuchCaseError(BreakwaterError):
+    """There is no such case, or it is closed."""
+
+
+async def list_open(database: Database) -> list[dict[str, Any]]:
+    """List the open cases, without anything that would lead to the media."""
+    async with database.connection() as conn:
+        found = await cases.list_cases(conn, limit=_LISTED)
+    return [
+        {
+            "id": one.id,
+            "opened_at": one.opened_at.isoformat(timespec="seconds"),
+            "category": one.category,
+            "basis": one.basis,
+            "delivery": one.delivery_id,
+        }
+        for one in found
+    ]
+
+
+async def list_stopped(database: Database, state: State) -> list[dict[str, Any]]:
+    """List deliveries that are held or were given up, with the reason."""
+    async with database.connection() as conn:
+        found = await delivery_lists.list_deliveries(conn, state, _LISTED)
+    return [
+        {
+            "id": one.id,
+            "received_at": one.received_at.isoformat(timespec="seconds"),
+            "type": one.activity_type,
+            "sender": one.sender_actor,
+            "reason": one.reason,
+        }
+        for one in found
+    ]
+
+
+async def rule(
+    database: Database, case_id: int, *, to: CaseState, ruled_by: str, note: str, now: datetime
+) -> str:
+    """Rule on a case and return what became of its delivery.
+
+    A release allows exactly these bytes from now on; to uphold blocks exactly these bytes. The delivery
+    goes on when no other case of it is open and none was upheld.
+
+    Raises:
+        NoSuchCaseError: There is no such case, or somebody ruled on it already.
+    """
+    async with database.transaction() as conn:
+        case = await cases.find_case(conn, case_id)
+        is_ruled = case is not None and await cases.rule_case(
+            conn, case_id, to=to, ruled_by=ruled_by, now=now, note=note
+        )
+        if case is None or not is_ruled:
+            raise NoSuchCaseError(
+                f"There is no open case {case_id}. Nothing was changed. `breakwater cases list` shows those."
+            )
+        if case.sha256 is not None:
+            kind = rulings.RulingKind.ALLOW if to is CaseState.RELEASED else rulings.RulingKind.BLOCK
+            await rulings.set_ruling(
+                conn, rulings.Ruling(sha256=case.sha256, ruling=kind, ruled_by=ruled_by, ruled_at=now)
+            )
+        await audit.append(
+            conn, at=now, actor=ruled_by, event="case_ruled", detail={"case": case_id, "to": to.value}
+        )
+        if case.delivery_id is None:
+            return "the ruling is recorded"
+        return await _move_on(conn, case.delivery_id, now)
+
+
+async def _move_on(conn: Connection, delivery_id: int, now: datetime) -> str:
+    """Send a held delivery back to be examined under the rulings, or drop it."""
+    of_delivery = await cases.list_cases_of(conn, delivery_id)
+    if any(one.state is CaseState.OPEN for one in of_delivery):
+        return "other cases of the same delivery are still open"
+    if any(one.state is CaseState.UPHELD for one in of_delivery):
+        is_moved = await deliveries.advance(
+            conn,
+            delivery_id,
+            expected=State.HELD,
+            to=State.DROPPED,
+            now=now,
+            reason="upheld",
+            erase_body=True,
+        )
+        return "its delivery is dropped" if is_moved else "its delivery was not waiting any more"
+    is_moved = await deliveries.advance(
+        conn, delivery_id, expected=State.HELD, to=State.RECEIVED, now=now, reason="released"
+    )
+    return "its delivery goes on" if is_moved else "its delivery was not waiting any more"

@@ -1,0 +1,210 @@
+"""The commands around a running relay: serve, selftest, doctor, cases."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from db.cases import CaseState
+from db.errors import DatabaseError
+from relay.cli import cases as case_work
+from relay.cli.doctor import Diagnosis, Finding, examine_install
+from relay.cli.selftest import fetch_selftest, render_selftest
+from relay.cli.serve import serve
+from relay.clock import SystemClock
+from relay.config import Settings, find_config_file, load_settings, read_environment
+from relay.errors import BreakwaterError
+from relay.lifecycle import State
+from relay.tools.database import open_relay_database
+from scanner.errors import ScannerError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from db.pool import Database
+
+T = TypeVar("T")
+
+_MARKS = {
+    Finding.OK: "[green]ok[/green]",
+    Finding.NOTE: "[yellow]note[/yellow]",
+    Finding.PROBLEM: "[red]PROBLEM[/red]",
+}
+
+
+def config_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which configuration is meant."""
+    options = (
+        click.option(
+            "--config", "config_path", type=click.Path(path_type=Path), help="The TOML file to read."
+        ),
+        click.option(
+            "--data-dir", type=click.Path(path_type=Path), help="Keys, spool and embedded database."
+        ),
+        click.option("--port", type=click.IntRange(1, 65_535), help="The port of the inbox door."),
+        click.option(
+            "--admin-port", type=click.IntRange(1, 65_535), help="The admin port; by default the next."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_settings(
+    config_path: Path | None, data_dir: Path | None, port: int | None, admin_port: int | None
+) -> Settings:
+    """Read the settings that a command's options mean.
+
+    Raises:
+        ConfigError: They cannot be used.
+    """
+    environ = read_environment()
+    overrides = {"server.data_dir": data_dir, "server.port": port, "server.admin_port": admin_port}
+    return load_settings(config_path or find_config_file(environ), environ, overrides)
+
+
+def run(work: Awaitable[T]) -> T:
+    """Run asynchronous work; what went wrong becomes one message and exit status 2."""
+    try:
+        return asyncio.run(_await(work))
+    except* (BreakwaterError, DatabaseError, ScannerError) as group:
+        messages = sorted(set(_messages(group)))
+    click.echo("\n".join(f"Error: {message}" for message in messages), err=True)
+    sys.exit(2)
+
+
+async def _await(work: Awaitable[T]) -> T:
+    return await work
+
+
+def _messages(error: BaseException) -> list[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return [message for inner in error.exceptions for message in _messages(inner)]
+    return [str(error)]
+
+
+@click.command("serve")
+@config_options
+@click.option("--selftest", "with_selftest", is_flag=True, help="Run the self-test once everything is up.")
+def serve_command(*, with_selftest: bool, **place: Any) -> None:
+    """Run the relay until SIGTERM or Ctrl-C."""
+    run(_serve(place, with_selftest=with_selftest))
+
+
+async def _serve(place: dict[str, Any], *, with_selftest: bool) -> None:
+    await serve(read_settings(**place), console=Console(), with_selftest=with_selftest)
+
+
+@click.command("selftest")
+@config_options
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def selftest_command(*, as_json: bool, **place: Any) -> None:
+    """Send a harmless picture and the canary through the running relay; exit 1 if a check fails."""
+    results = run(asyncio.to_thread(lambda: fetch_selftest(read_settings(**place))))
+    if as_json:
+        click.echo(json.dumps(results))
+    else:
+        render_selftest(results, Console())
+    sys.exit(0 if results["passed"] else 1)
+
+
+@click.command("doctor")
+@config_options
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def doctor_command(*, as_json: bool, **place: Any) -> None:
+    """Check the whole installation and say how to mend it; exit 1 if there is a problem."""
+    found = run(_diagnose(place))
+    has_problem = any(one.finding is Finding.PROBLEM for one in found)
+    if as_json:
+        rows = [
+            {"check": one.check, "finding": one.finding.value, "detail": one.detail, "remedy": one.remedy}
+            for one in found
+        ]
+        click.echo(json.dumps({"healthy": not has_problem, "checks": rows}))
+    else:
+        _print_diagnoses(found)
+    sys.exit(1 if has_problem else 0)
+
+
+async def _diagnose(place: dict[str, Any]) -> list[Diagnosis]:
+    return await examine_install(read_settings(**place), clock=SystemClock())
+
+
+def _print_diagnoses(found: list[Diagnosis]) -> None:
+    table = Table(show_edge=False)
+    for column in ("check", "finding"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what was seen, and what to do", overflow="fold")
+    for one in found:
+        remedy = f"\n[bold]{one.remedy}[/bold]" if one.remedy else ""
+        table.add_row(one.check, _MARKS[one.finding], f"{one.detail}{remedy}")
+    Console().print(table)
+
+
+@click.group("cases")
+def cases_group() -> None:
+    """See what waits for a person, and rule on it."""
+
+
+def _listing(name: str, about: str, find: Callable[[Database], Awaitable[list[dict[str, Any]]]]) -> None:
+    @cases_group.command(name, help=about)
+    @config_options
+    @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+    def command(*, as_json: bool, **place: Any) -> None:
+        rows = run(_with_database(place, find))
+        if as_json:
+            click.echo(json.dumps(rows))
+            return
+        if not rows:
+            click.echo("None.")
+            return
+        table = Table(*rows[0], show_edge=False)
+        for row in rows:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        Console().print(table)
+
+
+_listing("list", "List the open cases, oldest first.", case_work.list_open)
+_listing(
+    "held", "List deliveries that are held.", lambda database: case_work.list_stopped(database, State.HELD)
+)
+_listing(
+    "dead",
+    "List deliveries that were given up, with the reason.",
+    lambda database: case_work.list_stopped(database, State.DEAD),
+)
+
+
+def _ruling(name: str, about: str, to: CaseState) -> None:
+    @cases_group.command(name, help=about)
+    @click.argument("case_id", type=int)
+    @config_options
+    @click.option("--by", "ruled_by", default=getpass.getuser, help="Who rules; by default the system user.")
+    @click.option("--note", default="", help="Your own words, kept with the case.")
+    def command(*, case_id: int, ruled_by: str, note: str, **place: Any) -> None:
+        def work(database: Database) -> Awaitable[str]:
+            now = SystemClock().now()
+            return case_work.rule(database, case_id, to=to, ruled_by=ruled_by, note=note, now=now)
+
+        click.echo(f"Case {case_id} is {to.value}: {run(_with_database(place, work))}.")
+
+
+_ruling("release", "Allow exactly these bytes from now on; their delivery goes on.", CaseState.RELEASED)
+_ruling("uphold", "Block exactly these bytes from now on; their delivery is dropped.", CaseState.UPHELD)
+
+
+async def _with_database(place: dict[str, Any], work: Callable[[Database], Awaitable[T]]) -> T:
+    async with open_relay_database(read_settings(**place)) as opened:
+        return await work(opened.database)
+
+
+COMMANDS = (serve_command, selftest_command, doctor_command, cases_group)

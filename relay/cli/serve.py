@@ -1,0 +1,92 @@
+"""`breakwater serve`: run the relay until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+import httpx
+
+from relay.app import Relay, open_relay, run_relay
+from relay.cli.selftest import SELFTEST_TIMEOUT_S, render_selftest
+from relay.clock import SystemClock
+from relay.config import csam_handling_problems, loosened_policies
+from relay.logs import configure_logs
+from relay.metrics import Metrics
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from relay.config import Settings
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings, *, console: Console, with_selftest: bool) -> None:
+    """Start everything, say where it is, and stay up until SIGTERM or SIGINT."""
+    configure_logs(level=settings.logs.level, form=settings.logs.format)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    for sentence in loosened_policies(settings):
+        _log.warning("loosened_policy %s", sentence)
+    async with (
+        open_relay(settings, clock=SystemClock(), metrics=Metrics()) as relay,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(run_relay(relay, stop=stop))
+        _introduce(relay, console)
+        if with_selftest:
+            await _test(relay, console)
+        _advise(relay, settings, console)
+    console.print(
+        "Stopped. What was accepted and not yet forwarded is kept and goes on at the next start.",
+        soft_wrap=True,
+    )
+
+
+def _introduce(relay: Relay, console: Console) -> None:
+    behind = (
+        f"{relay.backend_url} (built-in stand-in, no real server)" if relay.is_standin else relay.backend_url
+    )
+    console.print()
+    console.print("[bold]Breakwater is up.[/bold]")
+    console.print(f"  inbox door   {relay.door_url}/inbox", highlight=False)
+    console.print(f"  backend      {behind}", highlight=False)
+    console.print(f"  actor        {relay.actor}", highlight=False)
+    console.print(f"  admin        {relay.admin_url}  (/readyz, /metrics, /standin)", highlight=False)
+    console.print(f"  database     {relay.database_place}", highlight=False)
+    console.print()
+
+
+async def _test(relay: Relay, console: Console) -> None:
+    async with httpx.AsyncClient(timeout=SELFTEST_TIMEOUT_S, trust_env=False) as http:
+        answer = await http.post(f"{relay.admin_url}/selftest")
+    render_selftest(answer.json(), console)
+
+
+def _advise(relay: Relay, settings: Settings, console: Console) -> None:
+    console.print("What to do next:")
+    steps = []
+    if relay.is_standin:
+        steps.append(
+            "Name the server that you stand in front of: `breakwater init`, or set BREAKWATER_BACKEND_URL. "
+            "Until then the stand-in records what arrives."
+        )
+    if not settings.identity.base_url:
+        steps.append(
+            "Give the relay its public address with identity.base_url, so that others can read its actor."
+        )
+    if csam_handling_problems(settings):
+        steps.append(
+            "Before you import lists of child abuse material, answer the questions of the legal section; "
+            "`breakwater doctor` names them."
+        )
+    steps.append("Send POST …/inbox here from your reverse proxy; the README has the nginx lines.")
+    steps.append("`breakwater doctor` checks everything, `breakwater selftest` repeats the test.")
+    for number, step in enumerate(steps, start=1):
+        console.print(f"  {number}. {step}", highlight=False, soft_wrap=True)
+    console.print("Stop with Ctrl-C.")
