@@ -49,7 +49,7 @@ def brute_force(hashes: NDArray[np.uint8], query: bytes, distance: int) -> list[
     )
 
 
-@pytest.mark.parametrize("limit", [0, 15, 16, 31, 32, 40, 47, 48, 60, 90])
+@pytest.mark.parametrize("limit", [0, 7, 15, 16, 20, 31, 32, 40, 47, 48, 55, 56, 60, 90])
 def test_neighbours_spread_evenly_over_the_slots_are_all_found(limit: int) -> None:
     query = random_hashes(0, 1)[0].tobytes()
     plants = [flip(query, evenly(distance, seed)) for distance in range(limit + 2) for seed in range(3)]
