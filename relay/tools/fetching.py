@@ -124,7 +124,10 @@ class GuardedClient:
         body: bytes | None = None,
         max_bytes: int | None = None,
     ) -> Answer | FetchFailure:
-        """Make exactly one request and return whatever it is answered with, redirects included."""
+        """Make exactly one request and return whatever it is answered with, redirects included.
+
+        The client frames the message itself: the caller leaves out hop-by-hop headers and Content-Length.
+        """
         try:
             ask = Ask(
                 method=method,

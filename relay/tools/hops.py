@@ -77,11 +77,7 @@ class Hopper:
         self._opening_seconds = (policy.connect_timeout + policy.first_byte_timeout).total_seconds()
 
     async def hop(self, ask: Ask) -> Answer | Redirect | FetchFailure:
-        """Make one request; every failure is a value.
-
-        Raises:
-            TimeoutError: The head did not come in time.
-        """
+        """Make one request; every failure is a value."""
         if not self._is_admissible(ask.url):
             return FetchFailure.REFUSED_URL
         try:
@@ -110,7 +106,9 @@ class Hopper:
         refusal = ask.judge(response.status, headers)
         if refusal is not None:
             return refusal
-        if response.content_length is not None and response.content_length > ask.max_bytes:
+        # RFC 9110 section 9.3.2: what a HEAD is answered with declares a length and has no body.
+        declared = None if ask.method == "HEAD" else response.content_length
+        if declared is not None and declared > ask.max_bytes:
             return FetchFailure.TOO_LARGE
         body = await read_body(
             response.content, max_bytes=ask.max_bytes, policy=self._policy, clock=self._clock

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.model import FetchFailure, Media
 from relay.tools.connections import AddressRefusedError, Lookup, VettingResolver
@@ -22,11 +25,11 @@ from tests.fediverse.wire import WireRequest, open_server
 from tests.relay.tools.certificates import Authority
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
 STRICT = FetchPolicy(allow_http=True, ports=None)
+TLS = ssl.create_default_context()
 # The certificate check reads the machine's own clock, and nothing lets a test set it.
 TODAY = datetime.now(UTC)  # noqa: TID251 (the certificates have to be valid while the test runs)
 
@@ -265,6 +268,24 @@ async def test_a_netrc_earns_nobody_a_password(
     async with open_guarded_client(policy, clock) as client:
         await client.fetch_media(origin.serve_media("/a", b"drawn"))
     assert origin.requests[0].header("Authorization") is None
+
+
+@given(st.lists(st.one_of(st.text(), st.text(alphabet="htps:/[]@.%127x\\?#", max_size=30)), max_size=5))
+def test_no_text_makes_a_fetch_raise(texts: list[str]) -> None:
+    def stay_at_home(family: int, kind: int, protocol: int) -> socket.socket:
+        raise OSError("a text that happens to be a public address is not dialled from a test")
+
+    async def fetch_all() -> list[object]:
+        async with open_guarded_client(
+            STRICT, FrozenClock(), tls=TLS, lookup=answering([]), make_socket=stay_at_home
+        ) as client:
+            return [
+                await client.fetch_media(prefix + text)
+                for text in texts
+                for prefix in ("", "http://", "https://a/")
+            ]
+
+    assert all(isinstance(outcome, FetchFailure) for outcome in asyncio.run(fetch_all()))
 
 
 async def test_a_name_without_an_answer_is_unresolved(clock: FrozenClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import replace
 from datetime import timedelta
@@ -290,6 +291,21 @@ async def test_a_request_returns_the_redirect_itself(client: GuardedClient, orig
     assert answer.status == 302
     assert ("Location", "/elsewhere") in answer.headers
     assert (origin.requests[0].method, origin.requests[0].body) == ("POST", b"{}")
+
+
+async def test_a_head_is_answered_whatever_length_it_declares(client: GuardedClient, origin: Origin) -> None:
+    url = origin.serve_media("/a", bytes(2000))
+    answer = await client.request("HEAD", url, max_bytes=1000)
+    assert isinstance(answer, Answer)
+    assert (answer.body.data, ("Content-Length", "2000") in answer.headers) == (b"", True)
+
+
+async def test_a_request_returns_coded_bodies_as_they_are(client: GuardedClient, origin: Origin) -> None:
+    url = origin.on("/a", do.gzip_bomb(1000))
+    answer = await client.request("GET", url)
+    assert isinstance(answer, Answer)
+    assert gzip.decompress(answer.body.data) == bytes(1000)
+    assert answer.body.sha256 == hashlib.sha256(answer.body.data).digest()
 
 
 async def test_the_target_is_sent_as_it_was_read(client: GuardedClient, origin: Origin) -> None:

@@ -270,6 +270,27 @@ async def test_a_document_that_claims_to_be_another_actor_is_held_against_that_a
     assert origin.count("/users/victim") == 1
 
 
+async def test_a_key_is_its_owners_and_not_whoever_answers_in_the_owners_place(
+    directory: KeyDirectory, origin: Origin
+) -> None:
+    alice = origin.create_actor("alice", form=KeyForm.STAND_ALONE)
+    victim = {**alice.build_document(), "id": origin.url("/users/victim")}
+    victim["publicKey"] = {**alice.build_key(), "owner": victim["id"]}
+    origin.on("/users/alice", do.serve_json(victim))
+    assert await directory.find_key(alice.key_id) == KeyRefused(key_id=alice.key_id, reason=Reason.WRONG_KEY)
+
+
+async def test_an_actor_that_redirects_within_its_origin_keeps_its_key(
+    directory: KeyDirectory, origin: Origin
+) -> None:
+    alice = origin.create_actor("alice")
+    origin.on("/@alice", alice.serve_document())
+    origin.on("/users/alice", do.redirect("/@alice"))
+    found = await directory.find_key(alice.key_id)
+    assert isinstance(found, RemoteKey)
+    assert found.owner == alice.id
+
+
 async def test_a_redirect_to_another_origin_speaks_for_nobody(
     directory: KeyDirectory, world: Fediverse, origin: Origin
 ) -> None:
