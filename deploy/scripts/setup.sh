@@ -46,7 +46,7 @@ explain_and_stop() {
 find_python() {
     for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13; do
         if command -v "$candidate" >/dev/null 2>&1 &&
-            "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return 0
         fi
@@ -55,7 +55,7 @@ find_python() {
 }
 
 make_venv() {
-    python=$(find_python) || fail "Breakwater needs Python 3.11, 3.12 or 3.13, and none was found." \
+    python=$(find_python) || fail "Breakwater needs Python 3.11 or newer, and none was found." \
         "On Debian 12 and later: apt-get install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.12 …"
     if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

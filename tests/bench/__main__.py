@@ -49,8 +49,10 @@ def find_benches() -> Iterator[Bench]:
 
 
 def choose(benches: list[Bench], wanted: frozenset[str]) -> Iterator[Bench]:
-    """Choose the modules that measure what is wanted; those that do not say so only for names that nobody
-    has."""
+    """Choose the modules to run.
+
+    Those that do not say what they measure run only for names that no other module has.
+    """
     named = {name for bench in benches for name in (*bench.names, bench.module)}
     for bench in benches:
         is_asked = not wanted or not wanted.isdisjoint((*bench.names, bench.module))
