@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from db import attestations
 from relay import assembly
 from relay.backends.choice import Backends
 from relay.backends.client import open_backend
@@ -28,7 +27,7 @@ from relay.stages.scan import ScanTools
 from relay.tools.database import open_owned_database
 from relay.tools.fetching import open_guarded_client
 from relay.tools.flights import open_flights
-from relay.tools.hash_lists import load_lists
+from relay.tools.hash_lists import ListWatch, load_lists_into
 from relay.tools.identity import Identity, IdentitySigner
 from relay.tools.key_directory import KeyDirectory
 from relay.tools.key_files import load_or_create_keys
@@ -79,6 +78,7 @@ class Relay:
         standin_url: Where the stand-in listens.
         database_place: Where the database is, without its password.
         workers: What works through the queue.
+        list_watch: What loads the hash lists again when they change.
     """
 
     door_url: str
@@ -89,6 +89,7 @@ class Relay:
     standin_url: str
     database_place: str
     workers: Workers
+    list_watch: ListWatch
 
 
 @asynccontextmanager
@@ -164,7 +165,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             tools,
             WorkerSettings(name=name, count=_WORKERS, withheld_kept=assembly.withheld_kept(settings)),
         )
-        door_url = _local_url(settings.server.host, settings.server.port)
+        door_url = assembly.local_url(settings.server.host, settings.server.port)
         selftest = SelftestTools(
             origin=origin,
             standin=standin,
@@ -193,22 +194,25 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         )
         yield Relay(
             door_url=door_url,
-            admin_url=_local_url(settings.server.admin_host, settings.server.admin_port),
+            admin_url=assembly.local_url(settings.server.admin_host, settings.server.admin_port),
             actor=identity.actor,
             backend_url=settings.backend.url or standin.url,
             is_standin=not settings.backend.url,
             standin_url=standin.url,
             database_place=opened.place,
             workers=workers,
+            list_watch=ListWatch(scanning=scanning, database=database, clock=clock),
         )
 
 
 async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
     """Work until told to stop."""
     async with asyncio.TaskGroup() as group:
+        watching = group.create_task(relay.list_watch.run())
         group.create_task(relay.workers.run())
         await stop.wait()
         relay.workers.stop()
+        watching.cancel()
 
 
 async def _open_scanner(
@@ -221,20 +225,8 @@ async def _open_scanner(
     scanning = await stack.enter_async_context(
         open_scanning(scanner, threads=threads, secret=secret, now=clock.now())
     )
-    await reload_lists(scanning, database, clock=clock)
+    await load_lists_into(scanning, database, now=clock.now())
     return scanning
-
-
-async def reload_lists(scanning: Scanning, database: Database, *, clock: Clock) -> None:
-    """Load the hash lists from the database into the scanner and note since when this state holds."""
-    await scanning.replace_lists(await load_lists(database), now=clock.now())
-    state = scanning.published_state
-    async with database.transaction() as conn:
-        await attestations.put_state(
-            conn, state_digest=state.digest, document=dict(state.document), now=state.as_of
-        )
-        known_since = await attestations.find_state_time(conn, state.digest)
-    scanning.date_state(known_since or state.as_of)
 
 
 def _build_doors(settings: Settings, tools: Tools, identity: Identity) -> web.Application:
@@ -243,7 +235,7 @@ def _build_doors(settings: Settings, tools: Tools, identity: Identity) -> web.Ap
         tools=tools,
         trusted_proxies=trusted,
         max_body_bytes=settings.server.max_body_bytes,
-        hosts=frozenset(),
+        hosts=assembly.build_hosts(settings),
     )
     pages = IdentityPages(identity=identity, domain=settings.domain, profile=settings.attest.profile)
     attestation_door = AttestationDoor(
@@ -296,8 +288,3 @@ async def _serve(stack: AsyncExitStack, application: web.Application, host: str,
 def _endpoint(url: str) -> tuple[IPv4Address | IPv6Address, int]:
     parts = urlsplit(url)
     return ip_address(parts.hostname or ""), parts.port or 0
-
-
-def _local_url(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (read, not bound)
-    return f"http://{reachable}:{port}"

@@ -149,6 +149,20 @@ def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     return tuple(found)
 
 
+def build_hosts(settings: Settings) -> frozenset[str]:
+    """Name the hosts under which deliveries are taken; empty for any. Our own test always gets in."""
+    if not settings.backend.hosts:
+        return frozenset()
+    own = local_url(settings.server.host, settings.server.port).partition("//")[2]
+    return frozenset(host.lower() for host in (*settings.backend.hosts, own))
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL under which a port of ours is reachable from this machine."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (read, not bound)
+    return f"http://{reachable}:{port}"
+
+
 def withheld_kept(settings: Settings) -> timedelta:
     """Return how long withheld bytes await a ruling."""
     return timedelta(hours=settings.hold.withheld_hours)

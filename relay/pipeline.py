@@ -240,6 +240,7 @@ async def deliver(stored: StoredDelivery, *, tools: Tools) -> Dispatched:
 
 async def vouch(stored: StoredDelivery, decision: Decision, *, tools: Tools) -> None:
     """Attest what our own scan found in media that everybody may see, and tell whoever watches."""
-    if stored.audience == Audience.PUBLIC and stored.sender_actor is not None:
-        await attest(decision, tools=tools.vouching, now=tools.clock.now())
     publish(decision, metrics=tools.metrics)
+    if stored.audience == Audience.PUBLIC and stored.sender_actor is not None:
+        for _ in range(await attest(decision, tools=tools.vouching, now=tools.clock.now())):
+            tools.metrics.count_attestation(outcome="issued")

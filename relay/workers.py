@@ -12,7 +12,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from db import cases, deliveries, delivery_lists
 from db.errors import DatabaseError
@@ -22,10 +22,12 @@ from relay.pipeline import Tools, deliver, examine, vouch
 from relay.stages.record import record_decision, record_dispatch
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from datetime import datetime
 
     from db.delivery_rows import StoredDelivery
-    from relay.model import Decision
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -140,26 +142,36 @@ class Workers:
         if stored.attempts > MAX_LEASE_LOSSES:
             await self._bury(stored, "poison")
             return
-        decision: Decision | None = None
-        if stored.state is State.EXAMINING:
-            try:
-                decision = await examine(stored, tools=self._tools)
-            except MalformedActivityError:
-                await self._bury(stored, "malformed")
-                return
-            reached = await record_decision(
-                stored, decision, database=self._tools.database, worker=self._settings.name, now=self._now()
-            )
-            self._count(stored, reached)
-            if reached is not State.FORWARDING:
-                return
-        dispatched = await deliver(stored, tools=self._tools)
+        if stored.state is State.FORWARDING:
+            await self._hand_over(stored)
+            return
+        try:
+            decision = await self._timed("examine", examine(stored, tools=self._tools))
+        except MalformedActivityError:
+            await self._bury(stored, "malformed")
+            return
+        reached = await record_decision(
+            stored, decision, database=self._tools.database, worker=self._settings.name, now=self._now()
+        )
+        self._count(stored, reached)
+        if reached is State.FORWARDING:
+            await self._hand_over(stored)
+        if reached is not None:
+            await vouch(stored, decision, tools=self._tools)
+
+    async def _hand_over(self, stored: StoredDelivery) -> None:
+        dispatched = await self._timed("deliver", deliver(stored, tools=self._tools))
         reached = await record_dispatch(
             stored, dispatched, database=self._tools.database, worker=self._settings.name, now=self._now()
         )
         self._count(stored, reached)
-        if decision is not None:
-            await vouch(stored, decision, tools=self._tools)
+
+    async def _timed(self, step: str, work: Awaitable[T]) -> T:
+        started = self._tools.clock.monotonic()
+        try:
+            return await work
+        finally:
+            self._tools.metrics.observe_step(step=step, seconds=self._tools.clock.monotonic() - started)
 
     async def _bury(self, stored: StoredDelivery, reason: str) -> None:
         async with self._tools.database.connection() as conn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from rich.table import Table
 
+from relay import assembly
 from relay.errors import StartupError
 
 if TYPE_CHECKING:
@@ -24,16 +25,16 @@ def fetch_selftest(settings: Settings) -> dict[str, Any]:
     Raises:
         StartupError: No relay answers at the admin port.
     """
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.admin_host, settings.server.admin_host)  # noqa: S104 (read, not bound)
-    url = f"http://{host}:{settings.server.admin_port}/selftest"
+    base = assembly.local_url(settings.server.admin_host, settings.server.admin_port)
     try:
-        answer = httpx.post(url, timeout=SELFTEST_TIMEOUT_S, trust_env=False)
+        answer = httpx.post(f"{base}/selftest", timeout=SELFTEST_TIMEOUT_S, trust_env=False)
         answer.raise_for_status()
         results: dict[str, Any] = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise StartupError(
-            f"No relay answers at {host}:{settings.server.admin_port} ({type(error).__name__}), so there "
-            "is nothing to test. Start it with `breakwater serve`, or name its port with --port or server.admin_port."
+            f"No relay answers at {base} ({type(error).__name__}), so "
+            "there is nothing to test. Start it with `breakwater serve`, or name its port with "
+            "--port or server.admin_port."
         ) from error
     return results
 

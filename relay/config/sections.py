@@ -138,6 +138,9 @@ class Backend(Section):
     software: Software = Software.OTHER
     """What it runs: mastodon, lemmy, piefed, mbin, misskey, sharkey, gotosocial, pleroma, akkoma, pixelfed,
     peertube, bookwyrm, takahe, snac or other. Decides how long its signature window is."""
+    hosts: tuple[str, ...] = ()
+    """The host names under which deliveries reach it, for instance `["social.example"]`. A request that was
+    signed for another server is then refused. Empty accepts any, and leaves that check to the backend."""
     enforces_media: bool = False
     """Whether the backend fetches media only through a door of this relay. If so, text is forwarded while its
     media stay withheld; if not, the whole delivery is held."""

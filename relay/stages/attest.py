@@ -154,7 +154,7 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
 
 
 def is_withheld(sha256: bytes, *, secret: bytes, now: datetime, tools: AttestTools) -> bool:
-    """Tell whether a result belongs to the share that is never issued; the same all day for the same bytes."""
+    """Tell whether a result is of the share that is never issued; the same all day for the same bytes."""
     day_key = hmac.digest(secret, now.strftime("withheld share %Y-%m-%d").encode(), "sha256")
     draw = int.from_bytes(hmac.digest(day_key, sha256, "sha256")[:8], "big")
     return draw % _PERMILLE < tools.withheld_permille

@@ -19,6 +19,8 @@ def publish(decision: Decision, *, metrics: Metrics) -> None:
         report = outcome.evidence.report
         verdict = outcome.evidence.basis.value if report is None else report.verdict.value
         metrics.count_media(verdict=verdict, decision=outcome.decision.value)
+        if outcome.evidence.failure is not None:
+            metrics.count_fetch_failure(reason=outcome.evidence.failure.value)
     cases = Counter(outcome.needs_case for outcome in decision.outcomes)[True]
     if cases:
         _log.warning("new_cases count=%d", cases)

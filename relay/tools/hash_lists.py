@@ -1,16 +1,28 @@
-"""Bring the hash lists from the database to the scanner."""
+"""Bring the hash lists from the database to the scanner, at the start and whenever they change."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from db import hashlists
+from db import attestations, hashlists
+from db.errors import DatabaseError
 from scanner.hashlist import HashList
 from scanner.hashtable import HashKind, HashTable, unpack_rows
 from scanner.labels import Category
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from db.pool import Database
+    from relay.clock import Clock
+    from relay.tools.scanning import Scanning
+
+_log = logging.getLogger(__name__)
+
+_CHANNEL: Final = "hash_lists"
 
 
 async def load_lists(database: Database) -> tuple[HashList, ...]:
@@ -38,3 +50,43 @@ async def load_lists(database: Database) -> tuple[HashList, ...]:
                 )
             )
     return tuple(loaded)
+
+
+async def load_lists_into(scanning: Scanning, database: Database, *, now: datetime) -> None:
+    """Load the lists in use into the scanner, and note since when the scanner is in this state.
+
+    Raises:
+        DatabaseError: They could not be read; the scanner goes on with those it has.
+    """
+    await scanning.replace_lists(await load_lists(database), now=now)
+    state = scanning.published_state
+    async with database.transaction() as conn:
+        await attestations.put_state(
+            conn, state_digest=state.digest, document=dict(state.document), now=state.as_of
+        )
+        known_since = await attestations.find_state_time(conn, state.digest)
+    scanning.date_state(known_since or state.as_of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWatch:
+    """Load the lists again when somebody imports or withdraws one, in this process or another."""
+
+    scanning: Scanning
+    database: Database
+    clock: Clock
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        changed = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.database.listen(_CHANNEL, lambda _: changed.set()))
+            while True:
+                await changed.wait()
+                changed.clear()
+                try:
+                    await load_lists_into(self.scanning, self.database, now=self.clock.now())
+                except DatabaseError as error:
+                    _log.error("lists_not_loaded error=%s", type(error).__name__)
+                else:
+                    _log.info("lists_loaded")
