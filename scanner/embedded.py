@@ -8,19 +8,19 @@ directory needs to be believed for that.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-SOI: Final = b"\xff\xd8\xff"
+SOI: Final = re.compile(rb"\xff\xd8\xff")
 """Start of image and the first byte of the next marker. Source: ITU-T T.81, B.1.1.3."""
 
 
 def find_embedded(data: bytes, limit: int) -> list[int] | None:
     """Find where JPEGs begin behind the first byte of `data`; None where there are more than `limit`."""
     places: list[int] = []
-    at = data.find(SOI, 1)
-    while at >= 0:
-        places.append(at)
+    # Of the ways to search bytes, an expression takes the least time over coded data, which is full of 255.
+    for found in SOI.finditer(data, 1):
+        places.append(found.start())
         if len(places) > limit:
             return None
-        at = data.find(SOI, at + len(SOI))
     return places

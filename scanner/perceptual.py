@@ -118,8 +118,8 @@ def hash_resized(
     columns = columns or Axis(length=width)
     if max(rows.length, columns.length) <= RESIZED_SIDE:
         return hash_picture(pixels, rows, columns)
-    picked = pixels[_nearest(rows, height)[:, None], _nearest(columns, width)]
-    return hash_picture(picked)
+    # Whole rows first: picking rows and columns at once goes through the memory pixel by pixel.
+    return hash_picture(pixels.take(_nearest(rows, height), axis=0).take(_nearest(columns, width), axis=1))
 
 
 def _nearest(axis: Axis, decoded: int) -> NDArray[np.intp]:

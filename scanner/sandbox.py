@@ -11,16 +11,21 @@ Not done here: namespaces, which need privileges that a relay should not have.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
 import struct
 from typing import TYPE_CHECKING, Final
 
-# pyseccomp looks for its library through files, so it must be loaded before Landlock closes them.
-import pyseccomp  # type: ignore[import-untyped]  # it ships no types
-
 from scanner.settings import Measure
+
+# pyseccomp looks for its library through files, so it must be loaded before Landlock closes them. Without the
+# library the measure is reported as missing, as any other that this system lacks.
+try:
+    import pyseccomp  # type: ignore[import-untyped]  # it ships no types
+except (ImportError, OSError, RuntimeError):
+    pyseccomp = None
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +99,6 @@ _ALLOWED_CALLS: Final = (
     "exit_group",
 )
 _PROT_EXEC: Final = 4
-_EPERM: Final = 1
 _AT_EMPTY_PATH: Final = 0x1000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -181,7 +185,9 @@ def _landlock() -> None:
 
 def _seccomp() -> None:
     """Allow the calls that decoding needs and answer EPERM to all others, so that libraries fail in order."""
-    rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(_EPERM))
+    if pyseccomp is None:
+        raise OSError(errno.ENOSYS, "libseccomp is not installed")
+    rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
     for name in _ALLOWED_CALLS:
         rules.add_rule(pyseccomp.ALLOW, name)
     # glibc takes this call for fstat on descriptors. What else it could reach is metadata, never contents.
