@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from db.delivery_lists import (
     count_by_state,
+    count_unfinished,
     due_holds,
     erase_bodies,
     find_delivery,
@@ -57,6 +58,7 @@ __all__ = [
     "claim_delivery",
     "claim_delivery_by_id",
     "count_by_state",
+    "count_unfinished",
     "due_holds",
     "erase_bodies",
     "extend_lease",

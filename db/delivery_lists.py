@@ -50,6 +50,17 @@ async def has_unfinished(conn: Connection, chain_key: str) -> bool:
     return chain is not None and bool(await conn.fetchval(_HAS_UNFINISHED, chain))
 
 
+_COUNT_UNFINISHED: Final = """-- count_unfinished
+SELECT count(*) FROM deliveries AS d
+WHERE d.state IN ('received', 'examining', 'held', 'decided', 'forwarding')
+"""
+
+
+async def count_unfinished(conn: Connection) -> int:
+    """Count the deliveries that are still on their way, however many are finished."""
+    return int(await conn.fetchval(_COUNT_UNFINISHED))
+
+
 _COUNT_BY_STATE: Final = """-- count_by_state
 SELECT d.state, count(*) AS count FROM deliveries AS d GROUP BY d.state
 """

@@ -77,6 +77,8 @@ def choose_identity(cluster: Path | None) -> Identity:
                 meaning="PostgreSQL only opens a cluster for its owner.",
                 remedy=f"Run the relay as user id {owner.st_uid} or root, or choose another data directory.",
             )
+        if owner is None:
+            _check_has_name(own)
         return Identity(uid=own, gid=os.getegid(), is_own=True)
     if owner is not None and owner.st_uid != 0:
         return Identity(uid=owner.st_uid, gid=owner.st_gid, is_own=False)
@@ -173,6 +175,9 @@ def place_installation(installation: Installation, home: Path, identity: Identit
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
         unfinished.rename(copy)
+    for outdated in home.glob("programs-*"):
+        if outdated != copy:
+            shutil.rmtree(outdated, ignore_errors=True)
     return Installation(major=installation.major, root=copy)
 
 
@@ -185,6 +190,22 @@ def make_directory(path: Path, mode: int, identity: Identity | None = None) -> N
     if identity is not None and not identity.is_own:
         os.chown(path, identity.uid, identity.gid)
     path.chmod(mode)
+
+
+def _check_has_name(uid: int) -> None:
+    """Refuse a user without a name, such as containers may run as; making a cluster asks for it.
+
+    Raises:
+        EmbeddedPostgresError: The user has none.
+    """
+    try:
+        pwd.getpwuid(uid)
+    except KeyError as error:
+        raise EmbeddedPostgresError(
+            what=f"User id {uid} has no entry in /etc/passwd.",
+            meaning="PostgreSQL does not make a cluster for a user without a name.",
+            remedy="Add the user, run the relay as one that has a name, or configure a database URL.",
+        ) from error
 
 
 def _permits(path: Path, identity: Identity, wanted: int) -> bool:

@@ -2,8 +2,7 @@
 
 The rule for a schema that is newer than the code: migrations beyond the last one this code knows are
 tolerated, because every migration must leave the release before it working, so that a fleet can be
-upgraded one relay at a time. An unknown one in the middle means that two histories were mixed, and is
-refused.
+upgraded one relay at a time. One that was applied in another form than this code has is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ _FOLDER: Final = Path(__file__).with_name("migrations")
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 # Any constant of our own; the two-number form keeps it apart from the locks on chains.
 _LOCK_CLASS: Final = 0x42574D  # "BWM"
+# Source: UNIQUE NULLS NOT DISTINCT came with PostgreSQL 15.
+MIN_SERVER_VERSION: Final = 150_000
 # An index over millions of rows takes minutes.
 _TIMEOUT: Final = "15min"
 
@@ -68,10 +69,14 @@ async def migrate(conn: Connection, migrations: Sequence[Migration] | None = Non
     """Apply what is missing, all or nothing, and return the names of what was applied.
 
     Raises:
-        MigrationError: An applied migration was edited, or the database has one in the middle that this
-            code does not know.
+        MigrationError: An applied migration was edited, or the server is too old.
     """
     shipped = read_migrations() if migrations is None else tuple(migrations)
+    version = int(await conn.fetchval(_SERVER_VERSION))
+    if version < MIN_SERVER_VERSION:
+        raise MigrationError(
+            f"the server is PostgreSQL {version // 10_000}; {MIN_SERVER_VERSION // 10_000} or later is needed"
+        )
     async with conn.transaction():
         await conn.execute(f"SET LOCAL statement_timeout = '{_TIMEOUT}'")
         await conn.execute(f"SET LOCAL lock_timeout = '{_TIMEOUT}'")
@@ -85,6 +90,10 @@ async def migrate(conn: Connection, migrations: Sequence[Migration] | None = Non
             _log.info("applied migration %s", migration.name)
     return [migration.name for migration in missing]
 
+
+_SERVER_VERSION: Final = """-- server_version
+SELECT current_setting('server_version_num')
+"""
 
 _LOCK: Final = """-- lock_migrations
 SELECT pg_advisory_xact_lock($1, 0)

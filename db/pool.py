@@ -222,6 +222,8 @@ def _server_settings() -> dict[str, str]:
         "application_name": "breakwater",
         "timezone": "UTC",
         "synchronous_commit": "on",
+        # What follows a lock must see what was committed before it.
+        "default_transaction_isolation": "read committed",
         "statement_timeout": _milliseconds(STATEMENT_TIMEOUT),
         "lock_timeout": _milliseconds(LOCK_TIMEOUT),
         "idle_in_transaction_session_timeout": _milliseconds(IDLE_TRANSACTION_TIMEOUT),

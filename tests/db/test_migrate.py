@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from db import migrate as migrate_module
 from db.errors import MigrationError
 from db.migrate import Migration, migrate, read_migrations
 from db.pool import open_database
@@ -59,6 +60,15 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database: Database) 
             await migrate(conn, (*SHIPPED, NEWER, broken))
         assert await conn.fetchval("SELECT to_regclass('newer')") is None
         assert await migrate(conn, (*SHIPPED, NEWER)) == [NEWER.name]
+
+
+async def test_a_server_that_is_too_old_is_refused_in_words(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate_module, "MIN_SERVER_VERSION", 990_000)
+    async with database.connection() as conn:
+        with pytest.raises(MigrationError, match="99 or later"):
+            await migrate(conn)
 
 
 @pytest.mark.parametrize(
