@@ -4,7 +4,7 @@ BreakwaterError
 ├── ConfigError            the settings cannot be used; nothing was started
 ├── StartupError           a part could not be started (database, port, keys)
 ├── MalformedActivityError the body is not an activity that can be examined
-└── FetchError             see `relay.tools.fetching`
+└── MalformedUrlError      see `relay.tools.urls`; SpoolFullError and others stand with their tools
 
 Only the edge (`relay.web.problems`, `relay.cli`) turns them into statuses and sentences.
 """

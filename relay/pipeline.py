@@ -5,7 +5,7 @@
     gateway / validator / sweep ───────┘                                                 │
                                          decide ─ dispatch ─ attest ─ publish ◄──────────┘
 
-`receive` is what the inbox door calls: it says who sent a delivery and what it points at, and either
+`receive` is what the inbox door calls: it says what a delivery points at and who sent it, and either
 hands it straight through (no media) or stores it, so that the sender can be answered. `examine` is
 what a worker calls for a stored delivery: it turns every media reference into evidence and the
 evidence into a decision. `deliver` hands the delivery to the backend, and `vouch` signs what our own
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from relay.backends.client import BackendAnswer
 from relay.model import (
@@ -25,6 +25,7 @@ from relay.model import (
     Audience,
     Decision,
     Delivery,
+    DeliveryDecision,
     Dispatched,
     Evidence,
     EvidenceBasis,
@@ -32,9 +33,17 @@ from relay.model import (
     Location,
     Media,
     MediaReference,
+    Sender,
 )
 from relay.stages.attest import AttestTools, attest
-from relay.stages.authenticate import Authenticated, Rejected, authenticate
+from relay.stages.authenticate import (
+    Authenticated,
+    Rejected,
+    Unverifiable,
+    UnverifiableReason,
+    authenticate,
+)
+from relay.stages.bind import is_bound
 from relay.stages.consult import consult
 from relay.stages.decide import Policy, decide, judge
 from relay.stages.dispatch import forward, pass_through
@@ -48,6 +57,8 @@ from relay.tools.urls import is_same_origin
 from signatures.message import RequestMessage
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from db.delivery_rows import StoredDelivery
     from db.pool import Database
     from relay.backends.choice import Backends
@@ -59,6 +70,7 @@ if TYPE_CHECKING:
     from relay.tools.fetching import GuardedClient, Signer
     from relay.tools.key_directory import KeyDirectory
     from relay.tools.spool import Spool
+    from signatures.strictjson import JsonValue
 
 # Media of one delivery that are looked at side by side: enough to hide the network's latency, few
 # enough that one delivery cannot take every worker.
@@ -106,6 +118,11 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vanished:
+    """The sender's key is gone for good, and the activity is the Delete that this explains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overloaded:
     """Nothing more can be stored: for anyone, or for a sender that floods."""
 
@@ -124,32 +141,50 @@ async def receive(message: RequestMessage, *, remote_address: str, tools: Tools)
     """
     now = tools.clock.now()
     document = parse_activity(message.body)
-    authenticated = await authenticate(message, keys=tools.keys, now=now, policy=tools.authentication)
-    if isinstance(authenticated, Rejected):
-        return Refused(reason=authenticated.reason.value)
+    activity = extract(document)
+    sender = await identify(message, activity, document, tools=tools, now=now)
+    if isinstance(sender, Refused):
+        return sender
     delivery = Delivery(
         message=message,
         remote_address=remote_address,
         received_at=now,
         document=document,
-        activity=extract(document),
-        # A key that cannot be had (a vanished actor, an origin that is down) leaves the sender unknown.
-        # The backend verifies for itself and decides; media is examined all the same.
-        sender=authenticated.sender if isinstance(authenticated, Authenticated) else None,
+        activity=activity,
+        sender=sender if isinstance(sender, Sender) else None,
     )
-    if not needs_examination(delivery.activity, examines_restricted=tools.examines_restricted):
+    is_selftest = tools.backends.is_selftest(delivery.sender)
+    if not needs_examination(activity, examines_restricted=tools.examines_restricted) and sender is not None:
         is_queued = await is_queued_behind(delivery, database=tools.database)
-        backend = tools.backends.choose(is_selftest=tools.backends.is_selftest(delivery.sender))
+        backend = tools.backends.choose(is_selftest=is_selftest)
         answer = None if is_queued else await pass_through(message, backend=backend)
         if isinstance(answer, BackendAnswer):
             return PassedThrough(answer=answer)
-    refused = await store(
-        delivery,
-        database=tools.database,
-        hold=tools.hold,
-        is_selftest=tools.backends.is_selftest(delivery.sender),
-    )
+    refused = await store(delivery, database=tools.database, hold=tools.hold, is_selftest=is_selftest)
     return Accepted() if refused is None else Overloaded(is_flood=refused.is_flood)
+
+
+async def identify(
+    message: RequestMessage, activity: Activity, document: JsonValue, *, tools: Tools, now: datetime
+) -> Sender | Vanished | Refused | None:
+    """Find out who sent a delivery; None while the key's origin does not answer.
+
+    Raises:
+        DatabaseUnavailableError: A key could not be looked up.
+    """
+    authenticated = await authenticate(message, keys=tools.keys, now=now, policy=tools.authentication)
+    match authenticated:
+        case Rejected(reason=reason):
+            return Refused(reason=reason.value)
+        case Unverifiable(reason=UnverifiableReason.GONE):
+            # Nobody can sign any more for an actor that is gone, and its Delete is what arrives then. The
+            # backend knows whether it ever knew the actor, and decides.
+            return Vanished() if activity.type == "Delete" else Refused(reason="key_gone")
+        case Unverifiable():
+            return None
+        case Authenticated(sender=sender):
+            return sender if is_bound(activity, document, sender) else Refused(reason="wrong_origin")
+    assert_never(authenticated)
 
 
 def needs_examination(activity: Activity, *, examines_restricted: bool) -> bool:
@@ -164,7 +199,15 @@ async def examine(stored: StoredDelivery, *, tools: Tools) -> Decision:
     Raises:
         DatabaseError: Verdicts could not be read or kept; the delivery is examined again later.
     """
-    activity = extract(parse_activity(stored.body))
+    document = parse_activity(stored.body)
+    activity = extract(document)
+    if stored.sender_actor is None:
+        # Its key could not be had when it came in. Nothing goes on before its sender is known.
+        sender = await identify(_message(stored), activity, document, tools=tools, now=stored.received_at)
+        if sender is None:
+            return Decision(delivery=DeliveryDecision.RETRY, outcomes=(), reason="sender_unknown")
+        if isinstance(sender, Refused):
+            return Decision(delivery=DeliveryDecision.DROP, outcomes=(), reason=sender.reason)
     if not needs_examination(activity, examines_restricted=tools.examines_restricted):
         return decide((), tools.policy)
     named, unknown = await dereference(activity, tools=tools)
@@ -227,7 +270,12 @@ async def examine_media(reference: MediaReference, *, tools: Tools) -> Evidence:
 
 async def deliver(stored: StoredDelivery, *, tools: Tools) -> Dispatched:
     """Hand a decided delivery to the backend, byte for byte."""
-    message = RequestMessage(
+    return await forward(_message(stored), backend=tools.backends.choose(is_selftest=stored.is_selftest))
+
+
+def _message(stored: StoredDelivery) -> RequestMessage:
+    """Return the request as it came in."""
+    return RequestMessage(
         method=stored.method,
         scheme=stored.scheme,
         authority=stored.authority,
@@ -235,7 +283,6 @@ async def deliver(stored: StoredDelivery, *, tools: Tools) -> Dispatched:
         headers=stored.headers,
         body=stored.body,
     )
-    return await forward(message, backend=tools.backends.choose(is_selftest=stored.is_selftest))
 
 
 async def vouch(stored: StoredDelivery, decision: Decision, *, tools: Tools) -> None:
