@@ -3,17 +3,26 @@
 The index cuts the 256 bits of a hash into 16 slots of 16 bits, keeps for every slot the rows in the order of
 that slot's value, and looks a query up in each slot with a small radius.
 
-**Why nothing is missed.** Let slot i be searched with radius s_i, and let a listed hash x lie at distance d
-from the query q. If the search misses x, slot i differs in at least s_i + 1 bits for every i; the slots are
-disjoint, so d is at least the sum of all s_i + 1. The radii are chosen so that this sum is D + 1: whatever is
-missed lies outside D. Verification with the full distance removes the rest, so the answer is exactly the rows
-within D. A slot with radius -1 is not searched and adds nothing to the sum. At D = 31 every slot has radius
-1 (16 times 2 is 32). The bound is tight, which is why the tests plant neighbours whose differing bits are
-spread evenly over the slots: random plants reveal nothing.
+**Why nothing is missed.** Let slot i be searched with radius s_i, where all s_i + 1 add up to D + 1, and let
+a listed hash differ from the query in d_i bits of slot i, at most D in all. Write y_i = d_i - (s_i + 1); the
+y_i add up to -1 or less. Think of the slots as a ring and start right behind the last slot at which the
+running sum of the y_i is highest: from there on every running sum, once around, is below zero. (Until the
+end of the row the sum stays under its maximum; beyond the end it gains the total, which is negative, over
+values that are at most the maximum.) So there is a slot i with
+
+* y_i < 0, that is d_i <= s_i: the search of slot i opens the bucket of the listed hash, and
+* y_i + y_(i+1) < 0, that is d_i + d_(i+1) <= s_i + s_(i+1) + 1: the listed hash survives a look at the slot
+  that follows, whose value is kept beside the row's number.
+
+Verification with the full distance removes what is too far, so the answer is exactly the rows within D. A
+slot with radius -1 is not searched. At D = 31 every slot has radius 1 (16 times 2 is 32); the bounds are
+tight, which is why the tests plant neighbours whose differing bits are spread evenly over the slots: random
+plants reveal nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, Self
@@ -30,8 +39,9 @@ PDQ_BYTES: Final = PDQ_BITS // 8
 SLOTS: Final = 16
 SLOT_BITS: Final = PDQ_BITS // SLOTS
 SLOT_VALUES: Final = 1 << SLOT_BITS
-#: Beyond it reading every row in order is faster than jumping to the candidates (measured at a million rows).
-MAX_INDEXED_DISTANCE: Final = 55
+#: Beyond it reading every row in order is faster than jumping to the candidates (at 62 and a million
+#: rows it is not yet); from 63 on a slot would open 2,517 buckets.
+MAX_INDEXED_DISTANCE: Final = 62
 #: Rows of a flat scan compared at once; their half of the words and the counts stay in a second-level cache.
 FLAT_BLOCK: Final = 1 << 15
 #: Offsets into the 16 concatenated row orders are unsigned 32-bit.
@@ -46,37 +56,67 @@ def _masks(radius: int) -> NDArray[np.uint16]:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Plan:
+    """Which buckets to open for a distance; every array has one element a bucket.
+
+    Attributes:
+        slots: The slot that is searched.
+        following: The slot whose value stands beside the row's number.
+        masks: What to XOR onto the slot's value, with the slot's number in the upper half.
+        allowed: How many bits of the following slot may differ.
+    """
+
+    slots: NDArray[np.intp]
+    following: NDArray[np.intp]
+    masks: NDArray[np.int64]
+    allowed: NDArray[np.uint8]
+
+
 @cache
-def _plan(distance: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """List the buckets to open for a distance: the slots, and what to XOR onto their values, each [K]."""
+def _plan(distance: int) -> _Plan:
+    """Choose the radii for a distance and list the buckets."""
     # D + 1 = 16 * share + rest: `rest` slots take radius `share`, the others one less; all s_i + 1 are D + 1.
     share, rest = divmod(distance + 1, SLOTS)
-    masks = [_masks(share if slot < rest else share - 1).astype(np.int64) for slot in range(SLOTS)]
+    radii = np.where(np.arange(SLOTS) < rest, share, share - 1)
+    masks = [_masks(int(radius)) for radius in radii]
     slots = np.repeat(np.arange(SLOTS), [len(part) for part in masks])
-    return slots, np.concatenate(masks) | slots << SLOT_BITS
+    following = (slots + 1) % SLOTS
+    flipped = np.concatenate(masks)
+    allowed = radii[slots] + radii[following] + 1 - np.bitwise_count(flipped).astype(np.int64)
+    return _Plan(
+        slots=slots,
+        following=following,
+        masks=flipped.astype(np.int64) | slots << SLOT_BITS,
+        # Never negative: a mask flips at most radii[slot] bits and the following radius is at least -1.
+        allowed=allowed.astype(np.uint8),
+    )
 
 
 class PdqIndex:
     """Answer which rows lie within a Hamming distance of a query; immutable, so any thread may ask.
 
     Attributes:
-        halves: The first and the last 16 bytes of every hash, each uint64 [N, 2]. The first half decides
-            nearly every candidate: unrelated hashes pass it with a probability of about 1e-8 at distance 31.
+        halves: The first and the last 16 bytes of every hash, each uint64 [N, 2]: the first half decides
+            nearly every candidate that is left.
         order: The row numbers by the value of slot 0, then by that of slot 1 and so on, uint32 [16 * N].
+        following: For every element of `order`, the row's value in the slot that follows, uint16 [16 * N].
         starts: Where each of the 16 * 65,536 buckets begins in `order`, and the end, uint32 [16 * 65536 + 1].
     """
 
-    __slots__ = ("halves", "order", "starts")
+    __slots__ = ("following", "halves", "order", "starts")
 
     def __init__(
         self,
         *,
         halves: tuple[NDArray[np.uint64], NDArray[np.uint64]],
         order: NDArray[np.uint32],
+        following: NDArray[np.uint16],
         starts: NDArray[np.uint32],
     ) -> None:
         self.halves = halves
         self.order = order
+        self.following = following
         self.starts = starts
 
     @classmethod
@@ -94,17 +134,21 @@ class PdqIndex:
         words = np.ascontiguousarray(hashes).view(np.uint64)
         slots = np.ascontiguousarray(hashes).view(np.uint16)
         order = np.empty(SLOTS * rows, dtype=np.uint32)
+        following = np.empty(SLOTS * rows, dtype=np.uint16)
         counts = np.empty(SLOTS * SLOT_VALUES, dtype=np.int64)
         for slot in range(SLOTS):
             values = np.ascontiguousarray(slots[:, slot])
             # A stable sort of 16-bit integers is a radix sort in numpy.
-            order[slot * rows : (slot + 1) * rows] = np.argsort(values, kind="stable")
+            part = slice(slot * rows, (slot + 1) * rows)
+            order[part] = np.argsort(values, kind="stable")
+            following[part] = slots[:, (slot + 1) % SLOTS].take(order[part])
             counts[slot * SLOT_VALUES : (slot + 1) * SLOT_VALUES] = np.bincount(values, minlength=SLOT_VALUES)
         starts = np.zeros(SLOTS * SLOT_VALUES + 1, dtype=np.uint32)
         starts[1:] = np.cumsum(counts)
         return cls(
             halves=(np.ascontiguousarray(words[:, :2]), np.ascontiguousarray(words[:, 2:])),
             order=order,
+            following=following,
             starts=starts,
         )
 
@@ -147,17 +191,21 @@ class PdqIndex:
         return sorted(nearest.items(), key=lambda pair: (pair[1], pair[0]))
 
     def _candidates(self, bits: bytes, distance: int) -> NDArray[np.uint32]:
-        """Gather the rows of all opened buckets with one take; a row may come several times."""
-        slots, masks = _plan(distance)
+        """Gather the rows of all opened buckets that survive the second slot; some come several times."""
+        plan = _plan(distance)
+        values = np.frombuffer(bits, dtype=np.uint16)
         # A mask has its slot's number in the upper half, so one XOR makes slot * 65,536 + value.
-        buckets = np.frombuffer(bits, dtype=np.uint16).take(slots) ^ masks
+        buckets = values.take(plan.slots) ^ plan.masks
         begin = self.starts.take(buckets).astype(np.int64)
         lengths = self.starts.take(buckets + 1) - begin
         ends = np.cumsum(lengths)
         # Position k of the output belongs to the bucket whose running end first exceeds k.
         positions = np.repeat(begin - (ends - lengths), lengths)
         positions += np.arange(positions.size, dtype=np.int64)
-        return self.order.take(positions)
+        wanted = np.repeat(values.take(plan.following), lengths)
+        differing = np.bitwise_count(self.following.take(positions) ^ wanted)
+        rows: NDArray[np.uint32] = self.order.take(positions[differing <= np.repeat(plan.allowed, lengths)])
+        return rows
 
     def _verify(
         self, rows: NDArray[np.uint32], query: NDArray[np.uint64], distance: int

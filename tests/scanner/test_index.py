@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scanner.hashlist import HashEntry, HashKind, HashTable
 from scanner.index import SLOT_BITS, SLOTS, DigestIndex, PdqIndex
-from scanner.indexfile import find_saved, open_pdq_index, save
+from scanner.indexfile import find_saved, open_pdq_index, prune, save
 
 CROWD = 5_000
 
@@ -49,7 +49,7 @@ def brute_force(hashes: NDArray[np.uint8], query: bytes, distance: int) -> list[
     )
 
 
-@pytest.mark.parametrize("limit", [0, 7, 15, 16, 20, 31, 32, 40, 47, 48, 55, 56, 60, 90])
+@pytest.mark.parametrize("limit", [0, 7, 15, 16, 20, 31, 32, 40, 47, 48, 55, 62, 63, 90])
 def test_neighbours_spread_evenly_over_the_slots_are_all_found(limit: int) -> None:
     query = random_hashes(0, 1)[0].tobytes()
     plants = [flip(query, evenly(distance, seed)) for distance in range(limit + 2) for seed in range(3)]
@@ -68,6 +68,21 @@ def test_thirty_one_bits_in_every_slot_but_one_twice_is_found_and_thirty_two_is_
     beyond = flip(query, [slot * SLOT_BITS + bit for slot in range(16) for bit in (0, 9)])
     hashes = np.frombuffer(tight + thirty + beyond, dtype=np.uint8).reshape(-1, 32)
     assert PdqIndex.build(hashes).query(query, 31) == [(1, 30), (0, 31)]
+
+
+@pytest.mark.parametrize("limit", [20, 31, 40, 55, 62])
+def test_neighbours_are_found_however_their_bits_lie(limit: int) -> None:
+    query = random_hashes(13, 1)[0].tobytes()
+    dice = chance(14)
+    plants = []
+    for number in range(600):
+        # From all bits in a few slots to the same number in each.
+        weights = dice.gamma(0.05 + number / 60, size=SLOTS) + 1e-9
+        order = np.argsort(dice.exponential(size=256) / np.repeat(weights, SLOT_BITS))
+        plants.append(flip(query, order[:limit].tolist()))
+    hashes = np.frombuffer(b"".join(plants), dtype=np.uint8).reshape(-1, 32)
+    assert PdqIndex.build(hashes).query(query, limit) == [(row, limit) for row in range(len(plants))]
+    assert PdqIndex.build(hashes).query(query, limit - 1) == []
 
 
 @pytest.mark.parametrize("spread", ["first half", "last half", "one slot"])
@@ -135,19 +150,21 @@ def test_wrong_shapes_and_distances_are_refused() -> None:
 def test_a_saved_index_is_mapped_and_answers_alike(tmp_path: Path) -> None:
     hashes = random_hashes(6, 400)
     built = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path)
-    mapped = find_saved(tmp_path / f"pdq1-{b'one'.hex()}", hashes)
+    mapped = find_saved(tmp_path / f"pdq2-{b'one'.hex()}", hashes)
     assert isinstance(mapped, PdqIndex)
     assert isinstance(mapped.order, np.memmap)
     for row in range(0, 400, 13):
         query = flip(hashes[row].tobytes(), evenly(31, row))
         assert mapped.query(query, 31) == built.query(query, 31) == brute_force(hashes, query, 31)
-    assert [path.name for path in tmp_path.iterdir()] == [f"pdq1-{b'one'.hex()}"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"pdq2-{b'one'.hex()}"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "another list", "another order", "not an array"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "truncated", "another list", "another order", "other neighbours", "not an array"]
+)
 def test_a_damaged_cache_is_built_anew(tmp_path: Path, damage: str) -> None:
     hashes = random_hashes(7, 100)
-    place = tmp_path / f"pdq1-{b'one'.hex()}"
+    place = tmp_path / f"pdq2-{b'one'.hex()}"
     save(PdqIndex.build(random_hashes(8, 100) if damage == "another list" else hashes), place)
     order = place / "order.npy"
     if damage == "missing":
@@ -156,12 +173,32 @@ def test_a_damaged_cache_is_built_anew(tmp_path: Path, damage: str) -> None:
         order.write_bytes(order.read_bytes()[:-100])
     elif damage == "another order":
         np.save(order, np.zeros(1600, dtype=np.uint32))
+    elif damage == "other neighbours":
+        np.save(place / "following.npy", np.zeros(1600, dtype=np.uint16))
     elif damage == "not an array":
         order.write_bytes(b"garbage")
     assert find_saved(place, hashes) is None
     index = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path)
     assert index.query(hashes[42].tobytes(), 31) == [(42, 0)]
     assert find_saved(place, hashes) is not None
+
+
+def test_a_cache_that_cannot_be_written_costs_no_match(tmp_path: Path) -> None:
+    hashes = random_hashes(11, 30)
+    (tmp_path / "file").write_bytes(b"")
+    index = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path / "file")
+    assert index.query(hashes[3].tobytes(), 31) == [(3, 0)]
+
+
+def test_pruning_keeps_the_lists_in_use(tmp_path: Path) -> None:
+    hashes = random_hashes(12, 30)
+    used = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path)
+    old = open_pdq_index(hashes[:9], digest=b"two", cache_dir=tmp_path)
+    assert prune(tmp_path, [b"one"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [f"pdq2-{b'one'.hex()}"]
+    assert used.query(hashes[3].tobytes(), 31) == [(3, 0)]
+    # Pages that are mapped stay readable.
+    assert old.query(hashes[3].tobytes(), 31) == [(3, 0)]
 
 
 @pytest.mark.parametrize("kind", [HashKind.SHA256, HashKind.SHA1, HashKind.MD5])
