@@ -6,7 +6,6 @@ import asyncio
 import getpass
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,17 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from db.cases import CaseState
-from db.errors import DatabaseError
+from relay.cli import attestations as attestation_work
 from relay.cli import cases as case_work
 from relay.cli.doctor import Diagnosis, Finding, examine_install
+from relay.cli.options import config_options, read_settings, run, with_database
 from relay.cli.selftest import fetch_selftest, render_selftest
 from relay.cli.serve import serve
 from relay.clock import SystemClock
-from relay.config import Settings, find_config_file, load_settings, read_environment
-from relay.errors import BreakwaterError
 from relay.lifecycle import State
-from relay.tools.database import open_relay_database
-from scanner.errors import ScannerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,58 +34,6 @@ _MARKS = {
     Finding.NOTE: "[yellow]note[/yellow]",
     Finding.PROBLEM: "[red]PROBLEM[/red]",
 }
-
-
-def config_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which configuration is meant."""
-    options = (
-        click.option(
-            "--config", "config_path", type=click.Path(path_type=Path), help="The TOML file to read."
-        ),
-        click.option(
-            "--data-dir", type=click.Path(path_type=Path), help="Keys, spool and embedded database."
-        ),
-        click.option("--port", type=click.IntRange(1, 65_535), help="The port of the inbox door."),
-        click.option(
-            "--admin-port", type=click.IntRange(1, 65_535), help="The admin port; by default the next."
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def read_settings(
-    config_path: Path | None, data_dir: Path | None, port: int | None, admin_port: int | None
-) -> Settings:
-    """Read the settings that a command's options mean.
-
-    Raises:
-        ConfigError: They cannot be used.
-    """
-    environ = read_environment()
-    overrides = {"server.data_dir": data_dir, "server.port": port, "server.admin_port": admin_port}
-    return load_settings(config_path or find_config_file(environ), environ, overrides)
-
-
-def run(work: Awaitable[T]) -> T:
-    """Run asynchronous work; what went wrong becomes one message and exit status 2."""
-    try:
-        return asyncio.run(_await(work))
-    except* (BreakwaterError, DatabaseError, ScannerError) as group:
-        messages = sorted(set(_messages(group)))
-    click.echo("\n".join(f"Error: {message}" for message in messages), err=True)
-    sys.exit(2)
-
-
-async def _await(work: Awaitable[T]) -> T:
-    return await work
-
-
-def _messages(error: BaseException) -> list[str]:
-    if isinstance(error, BaseExceptionGroup):
-        return [message for inner in error.exceptions for message in _messages(inner)]
-    return [str(error)]
 
 
 @click.command("serve")
@@ -155,8 +99,27 @@ def cases_group() -> None:
     """See what waits for a person, and rule on it."""
 
 
-def _listing(name: str, about: str, find: Callable[[Database], Awaitable[list[dict[str, Any]]]]) -> None:
-    @cases_group.command(name, help=about)
+@click.group("attestations")
+def attestations_group() -> None:
+    """See what this relay has signed."""
+
+
+@attestations_group.command("show")
+@click.argument("name")
+@config_options
+def show_attestation(*, name: str, **place: Any) -> None:
+    """Print the attestation NAME (or `newest`) exactly as it was signed."""
+    signed = run(_with_database(place, lambda database: attestation_work.get_signed(database, name)))
+    click.echo(signed)
+
+
+def _listing(
+    group: click.Group,
+    name: str,
+    about: str,
+    find: Callable[[Database], Awaitable[list[dict[str, Any]]]],
+) -> None:
+    @group.command(name, help=about)
     @config_options
     @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
     def command(*, as_json: bool, **place: Any) -> None:
@@ -173,15 +136,22 @@ def _listing(name: str, about: str, find: Callable[[Database], Awaitable[list[di
         Console().print(table)
 
 
-_listing("list", "List the open cases, oldest first.", case_work.list_open)
+_listing(cases_group, "list", "List the open cases, oldest first.", case_work.list_open)
 _listing(
-    "held", "List deliveries that are held.", lambda database: case_work.list_stopped(database, State.HELD)
+    cases_group,
+    "held",
+    "List deliveries that are held.",
+    lambda database: case_work.list_stopped(database, State.HELD),
 )
 _listing(
+    cases_group,
     "dead",
     "List deliveries that were given up, with the reason.",
     lambda database: case_work.list_stopped(database, State.DEAD),
 )
+
+
+_listing(attestations_group, "list", "List the newest attestations.", attestation_work.list_newest)
 
 
 def _ruling(name: str, about: str, to: CaseState) -> None:
@@ -203,8 +173,4 @@ _ruling("uphold", "Block exactly these bytes from now on; their delivery is drop
 
 
 async def _with_database(place: dict[str, Any], work: Callable[[Database], Awaitable[T]]) -> T:
-    async with open_relay_database(read_settings(**place)) as opened:
-        return await work(opened.database)
-
-
-COMMANDS = (serve_command, selftest_command, doctor_command, cases_group)
+    return await with_database(read_settings(**place), work)

@@ -13,7 +13,7 @@ from relay.config.loading import (
     read_environment,
 )
 from relay.config.policy import CategoryPolicy, Conditions, DeliveryHandling, Policy, Retention
-from relay.config.sections import Software
+from relay.config.sections import Software, default_data_dir
 from relay.config.settings import Settings, csam_handling_problems, loosened_policies
 from relay.config.writing import InitAnswers, build_reference, default_toml, dump_toml
 
@@ -31,6 +31,7 @@ __all__ = [
     "Software",
     "build_reference",
     "csam_handling_problems",
+    "default_data_dir",
     "default_toml",
     "dump_toml",
     "find_config_file",
