@@ -228,3 +228,13 @@ async def find_state_time(conn: Connection, state_digest: bytes) -> datetime | N
     """Find since when a state of the scanner is known."""
     created_at: datetime | None = await conn.fetchval(_FIND_STATE_TIME, state_digest)
     return created_at
+
+
+_LIST_NEWEST: Final = f"""-- list_newest
+SELECT {_ATTESTATION} FROM attestations AS a ORDER BY a.published DESC, a.id DESC LIMIT $1
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def list_newest(conn: Connection, *, limit: int) -> tuple[StoredAttestation, ...]:
+    """List the newest attestations."""
+    return tuple(StoredAttestation(**row) for row in await conn.fetch(_LIST_NEWEST, limit))
