@@ -273,11 +273,13 @@ def _build_admin(pages: AdminPages) -> web.Application:
 
 
 async def _serve(stack: AsyncExitStack, application: web.Application, host: str, port: int) -> None:
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    runner = web.AppRunner(
+        application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=_SHUTDOWN_S).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         raise StartupError(
             f"Port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}). Another program "

@@ -98,10 +98,10 @@ class SelftestOrigin:
 async def open_selftest_origin() -> AsyncIterator[SelftestOrigin]:
     """Serve the self-test's remote server on a free loopback port."""
     origin = SelftestOrigin(url="", key=await asyncio.to_thread(generate_rsa))
-    runner = web.ServerRunner(web.Server(origin.handle, access_log=None))
+    runner = web.ServerRunner(web.Server(origin.handle, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1.0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         origin.url = f"http://{host}:{port}"
         yield origin

@@ -57,10 +57,10 @@ class StandIn:
 async def open_standin() -> AsyncIterator[StandIn]:
     """Serve a stand-in on a free loopback port."""
     standin = StandIn()
-    runner = web.ServerRunner(web.Server(standin.handle, access_log=None))
+    runner = web.ServerRunner(web.Server(standin.handle, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
         standin.url = f"http://{host}:{port}"
