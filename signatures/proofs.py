@@ -13,7 +13,7 @@ from signatures.encoding import decode_base58btc, encode_base58btc
 from signatures.errors import MalformedError, Reason, VerificationError
 from signatures.jcs import canonicalize
 from signatures.keys import KeyAlgorithm, PrivateKey, PublicKey
-from signatures.times import format_json_time, parse_json_time
+from signatures.times import format_json_time, parse_time_stamp
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -133,11 +133,12 @@ def verify_proof(document: JsonObject, *, key: PublicKey, now: datetime | None =
     """
     # 1. Exactly one proof, of our suite, for our purpose, in the document's context.
     proof = get_proof(document)
-    # 2. Its own times. `expires` is optional, and obeyed where it stands (vc-data-integrity 4.3).
+    # 2. Its own times, which vc-data-integrity 2.1 spells as dateTimeStamps: implementations write fractions
+    #    of seconds. `expires` is optional, and obeyed where it stands (vc-data-integrity 4.3).
     if "created" in proof:
-        parse_json_time(proof["created"])
+        parse_time_stamp(proof["created"])
     if "expires" in proof:
-        expires = parse_json_time(proof["expires"])
+        expires = parse_time_stamp(proof["expires"])
         if now is None or now >= expires:
             raise VerificationError(Reason.EXPIRED, "the proof has run out")
     # 3. The signature, last because it costs most.

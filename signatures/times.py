@@ -15,6 +15,9 @@ _MAX_SECONDS: Final = 253_402_300_799
 
 _JSON_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 
+# XML Schema 1.1 part 2, section 3.4.28, for the years that `datetime` knows and without the hour 24.
+_TIME_STAMP: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})", re.ASCII)
+
 # RFC 9110 section 5.6.7, IMF-fixdate; the two obsolete forms are in no signed message.
 _HTTP_DATE: Final = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d{2}) (\w{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT", re.ASCII
@@ -40,6 +43,20 @@ def parse_json_time(text: object) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
+        raise MalformedError("a time that is on no calendar") from error
+
+
+def parse_time_stamp(text: object) -> datetime:
+    """Parse a dateTimeStamp of XML Schema, which is what others write; microseconds are kept.
+
+    Raises:
+        MalformedError: it is anything else, or before or after all years that `datetime` knows.
+    """
+    if not isinstance(text, str) or _TIME_STAMP.fullmatch(text) is None:
+        raise MalformedError("not a dateTimeStamp")
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise MalformedError("a time that is on no calendar") from error
 
 

@@ -145,6 +145,8 @@ def test_every_bit_of_the_signature_counts() -> None:
         ("@context", ["https://evil.example/"], Reason.WRONG_CONTEXT),
         ("@context", ["https://www.w3.org/ns/activitystreams", "x"], Reason.WRONG_CONTEXT),
         ("created", "2026-11-22T03:00:01Z", Reason.BAD_SIGNATURE),
+        # A fraction and an offset are well-formed: other implementations write them.
+        ("created", "2026-11-22T03:00:00.25+01:00", Reason.BAD_SIGNATURE),
         ("verificationMethod", "https://server.example/other", Reason.BAD_SIGNATURE),
         ("nonce", "x", Reason.BAD_SIGNATURE),
     ],

@@ -14,6 +14,7 @@ from signatures.times import (
     from_seconds,
     parse_http_date,
     parse_json_time,
+    parse_time_stamp,
     to_seconds,
 )
 
@@ -36,7 +37,7 @@ def test_http_dates_are_those_of_the_standard_library(time: datetime) -> None:
 
 @given(st.text(max_size=40))
 def test_parsing_times_is_total(text: str) -> None:
-    for parse in (parse_json_time, parse_http_date):
+    for parse in (parse_json_time, parse_http_date, parse_time_stamp):
         with pytest.raises(MalformedError):
             parse(text)
 
@@ -93,3 +94,34 @@ def test_seconds_that_are_on_no_calendar_are_malformed(seconds: int) -> None:
 def test_a_naive_time_is_our_own_fault() -> None:
     with pytest.raises(ValueError, match="aware"):
         to_seconds(datetime(2026, 1, 1))  # noqa: DTZ001 (a naive time is the point)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-22T05:29:17Z", datetime(2026, 11, 22, 5, 29, 17, tzinfo=UTC)),
+        ("2026-11-22T05:29:17.81335689Z", datetime(2026, 11, 22, 5, 29, 17, 813356, tzinfo=UTC)),
+        ("2026-11-22T05:29:17.5-03:30", datetime(2026, 11, 22, 8, 59, 17, 500000, tzinfo=UTC)),
+    ],
+)
+def test_time_stamps_are_read_with_any_fraction_and_offset(text: str, time: datetime) -> None:
+    assert parse_time_stamp(text) == time
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        1,
+        "2026-11-22T05:29:17",
+        "2026-11-22 05:29:17Z",
+        "2026-11-22T05:29:17,5Z",
+        "2026-11-22T05:29:17.Z",
+        "2026-02-30T05:29:17Z",
+        "0001-01-01T00:00:00+14:00",
+        "2026-11-22T05:29:17+99:99",
+    ],
+)
+def test_what_is_no_time_stamp_is_malformed(text: object) -> None:
+    with pytest.raises(MalformedError):
+        parse_time_stamp(text)
