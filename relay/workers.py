@@ -64,6 +64,7 @@ class Workers:
         self._settings = settings
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._restarts_counted = 0
 
     def wake(self, _payload: str = "") -> None:
         """Look for work now."""
@@ -194,6 +195,8 @@ class Workers:
         _log.info("delivery_moved delivery=%d state=%s", stored.id, reached.value)
         if reached is not State.FORWARDING:
             self._tools.metrics.count_delivery(outcome=reached.value)
+        if reached is State.DEAD:
+            _log.error("dead_letter delivery=%d", stored.id)
         if reached in FINAL:
             self._tools.hold.backlog.add(-1)
 
@@ -206,6 +209,7 @@ class Workers:
                 await self._end_holds()
                 await self._forget()
                 await self._count_backlog()
+                self._count_restarts()
             except (DatabaseError, OSError) as error:
                 _log.error("housekeeping_failed error=%s", type(error).__name__)
             await self._pause(_HOUSEKEEPING_EVERY)
@@ -234,6 +238,11 @@ class Workers:
             counts = await delivery_lists.count_by_state(conn)
         self._tools.hold.backlog.set(sum(count for state, count in counts.items() if state not in FINAL))
         self._tools.metrics.set_queue({state.value: count for state, count in counts.items()})
+
+    def _count_restarts(self) -> None:
+        restarts = self._tools.scans.scanning.count_restarts()
+        self._tools.metrics.count_decoder_restarts(restarts - self._restarts_counted)
+        self._restarts_counted = restarts
 
     async def _forget(self) -> None:
         now = self._now()

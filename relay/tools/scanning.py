@@ -78,6 +78,11 @@ class Scanning:
         """Under what verdicts are kept."""
         return self._state.digest
 
+    def count_restarts(self) -> int:
+        """Count the decoder processes that crashed or were killed since the start."""
+        pool = self._scanner.health().pool
+        return pool.crashes + pool.timeouts
+
     def date_state(self, as_of: datetime) -> None:
         """Set since when the present state holds, if it is older than this process."""
         self._state = PublishedState(
