@@ -23,7 +23,7 @@ from signatures.message import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from signatures.message import Headers, ResponseMessage
 
@@ -117,13 +117,23 @@ def build_component_line(
         if component.name.startswith("@")
         else _combine_field(component, source.headers)
     )
-    parameters = "" if not component.parameters else _serialize_parameters(component)
-    return f'"{component.name}"{parameters}: {require_coverable(component.name, value)}'
+    return f"{serialize_component(component)}: {require_coverable(component.name, value)}"
 
 
-def _serialize_parameters(component: Component) -> str:
-    item = ("x", dict(component.parameters))
-    return http_sf.ser(item).removeprefix('"x"')  # type: ignore[arg-type]  # what the parser gave
+def serialize_component(component: Component) -> str:
+    """Return the identifier as a structured field has it; a name that was required needs no escapes."""
+    return f'"{component.name}"{serialize_parameters(dict(component.parameters))}'
+
+
+def serialize_parameters(parameters: Mapping[str, object]) -> str:
+    """Return parameters as structured fields have them: ";name=value" for each.
+
+    Raises:
+        ValueError: one of them fits into no structured field.
+    """
+    if not parameters:
+        return ""
+    return http_sf.ser(("x", parameters)).removeprefix('"x"')  # type: ignore[arg-type]  # bare items
 
 
 def _derive(component: Component, message: RequestMessage | ResponseMessage) -> str:
@@ -202,5 +212,5 @@ def _find_member(value: str, key: str) -> str:
     member = parsed[key]
     if isinstance(member, tuple) and member[0] is True:
         # A bare key is the boolean true, which serializes to "?1" on its own.
-        return "?1" + http_sf.ser(("x", member[1])).removeprefix('"x"')
+        return f"?1{serialize_parameters(member[1])}"
     return http_sf.ser({"x": member}).removeprefix("x=")

@@ -48,22 +48,16 @@ def digest_of_document(document: JsonObject) -> bytes:
 def _is_plain(value: JsonValue) -> bool:
     """Say whether the standard encoder gives the bytes of RFC 8785."""
     pending = [value]
-    while pending:
-        item = pending.pop()
-        # Exact types: a subclass may encode as anything.
-        kind = type(item)
-        if kind is str or item is None or kind is bool:
+    for item in pending:  # It grows while it is read; that is the order of a walk in breadth.
+        # Exact types: a subclass may encode as anything. Text comes first because most values are text.
+        if type(item) is str or item is None or type(item) is bool:
             continue
-        if isinstance(item, dict) and kind is dict:
-            for key in item:
-                if type(key) is not str or not key.isascii():
-                    return False
-            pending.extend(item.values())
-        elif isinstance(item, list) and kind is list:
-            pending.extend(item)
-        elif isinstance(item, int) and kind is int:
-            if not -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER:
+        if type(item) is dict:
+            if not all(type(key) is str and key.isascii() for key in item):
                 return False
-        else:
+            pending.extend(item.values())
+        elif type(item) is list:
+            pending.extend(item)
+        elif type(item) is not int or not -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER:
             return False
     return True

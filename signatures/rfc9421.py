@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import http_sf
 
 from signatures.algorithms import SignatureAlgorithm, sign_bytes, verify_bytes_by_any
-from signatures.components import Component, build_component_line, require_component
+from signatures.components import (
+    Component,
+    build_component_line,
+    require_component,
+    serialize_component,
+    serialize_parameters,
+)
 from signatures.encoding import decode_base64, encode_base64
 from signatures.errors import MalformedError, Reason, VerificationError
 from signatures.keys import KeyAlgorithm
 from signatures.message import find_header, require_coverable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from signatures.keys import PrivateKey, PublicKey
     from signatures.message import Headers, RequestMessage, ResponseMessage
 
@@ -128,7 +136,7 @@ def _build_signature(label: str, member: object, signature: bytes, raw: str) -> 
     covered = tuple(_build_component(item) for item in items)
     if len(covered) > MAX_COVERED or len(set(covered)) != len(covered):
         raise MalformedError("a signature that covers too much, or something twice")
-    text = _serialize(items, parameters)
+    text = _serialize(covered, parameters)
     if text.replace(" ", "") not in raw.replace(" ", ""):
         # Numbers with leading zeros and the like: other readers would build another base.
         raise MalformedError("a Signature-Input that is not in its canonical form")
@@ -146,9 +154,8 @@ def _build_signature(label: str, member: object, signature: bytes, raw: str) -> 
     )
 
 
-def _serialize(items: list[object], parameters: dict[str, object]) -> str:
-    text = http_sf.ser({"x": (items, parameters)})  # type: ignore[dict-item]  # what the parser gave
-    return text.removeprefix("x=")
+def _serialize(covered: tuple[Component, ...], parameters: Mapping[str, object]) -> str:
+    return f"({' '.join(map(serialize_component, covered))}){serialize_parameters(parameters)}"
 
 
 def _build_component(item: object) -> Component:
@@ -227,7 +234,7 @@ def build_rfc9421_headers(
     key: PrivateKey,
     label: str,
     covered: tuple[str, ...],
-    parameters: dict[str, str | int],
+    parameters: Mapping[str, str | int],
 ) -> Headers:
     """Return the Signature-Input and Signature lines over what `covered` names, without parameters.
 
@@ -235,13 +242,14 @@ def build_rfc9421_headers(
         MalformedError: a component may not be covered, or a parameter does not fit into the field.
         VerificationError: something covered is not there (missing_component).
     """
+    components = tuple(require_component(Component(name=name, parameters=())) for name in covered)
     try:
-        text = _serialize([(name, {}) for name in covered], dict(parameters))
-    except (ValueError, http_sf.StructuredFieldError) as error:
+        text = _serialize(components, parameters)
+    except ValueError as error:
         raise MalformedError("a signature parameter that no field can hold") from error
     unsigned = Rfc9421Signature(
         label=label,
-        covered=tuple(Component(name=name, parameters=()) for name in covered),
+        covered=components,
         parameters_text=text,
         signature=b"",
         key_id=None,

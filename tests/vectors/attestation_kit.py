@@ -1,4 +1,4 @@
-"""What the attestation vectors are made with: keys of printed seeds, a signer, and one object of each type."""
+"""What the attestation vectors are made with: keys of printed seeds, a signer, an object of each type."""
 
 from __future__ import annotations
 
