@@ -317,12 +317,10 @@ class Pool:
                 except SandboxError:
                     return Outcome(reason=UnscannableReason.DETECTOR_UNAVAILABLE), None
                 except _WorkerStuckError:
-                    self._timeouts += 1
-                    self._discard(worker)
+                    self._discard(worker, timeouts=1)
                     return Outcome(reason=UnscannableReason.TIMEOUT), None
                 except _WorkerDiedError:
-                    self._crashes += 1
-                    self._discard(worker)
+                    self._discard(worker, crashes=1)
                     worker = None
                     continue
                 if outcome.reason is not None or worker.jobs >= self._settings.jobs_per_worker:
@@ -367,8 +365,8 @@ class Pool:
         self._zygote = _Zygote(self._settings, self._decoder)
         return self._zygote.fork()
 
-    def _discard(self, worker: _Worker | None) -> None:
-        """End a worker, unless closing the pool has ended it already.
+    def _discard(self, worker: _Worker | None, *, crashes: int = 0, timeouts: int = 0) -> None:
+        """End a worker and count why, unless closing the pool has ended it already.
 
         Raises:
             ScannerClosedError: The pool was closed.
@@ -378,6 +376,8 @@ class Pool:
                 raise ScannerClosedError("the scanner was closed")
             if worker is None:
                 return
+            self._crashes += crashes
+            self._timeouts += timeouts
             self._running.discard(worker)
         worker.kill()
 

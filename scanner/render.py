@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 REDUCING_GAP: Final = 2.0
 """Large pictures are first shrunk by whole factors, to no less than twice the side of the sample."""
 
+STRIP_PIXELS: Final = 4_000_000
+"""Larger pictures are converted in strips of so many pixels, 16 MB as RGBA."""
+
 _ORIENTATIONS: Final[dict[int, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -94,15 +97,17 @@ def renderings(image: Image.Image) -> Iterator[Image.Image]:
     elif image.mode in {"1", "L"} and "transparency" not in image.info:
         yield image.convert("L")
     elif image.has_transparency_data:
-        yield from _transparent(image.convert("RGBA"))
+        yield from _transparent(image if image.mode == "RGBA" else image.convert("RGBA"))
     else:
-        yield image.convert("RGB")
+        yield image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_wide(image: Image.Image) -> Image.Image:
     """Keep the upper eight of sixteen bits, as decoders of 16-bit colour do."""
-    values = np.asarray(image).astype(np.int64)
-    return Image.fromarray((np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8))
+    values = np.asarray(image)
+    if values.dtype != np.uint16:
+        values = values.clip(0, 0xFFFF).astype(np.uint16)
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def _transparent(image: Image.Image) -> Iterator[Image.Image]:
@@ -110,16 +115,37 @@ def _transparent(image: Image.Image) -> Iterator[Image.Image]:
     if lowest == 255:  # noqa: PLR2004 - wholly opaque
         yield image.convert("RGB")
         return
-    for colour in ("white", "black"):
-        page = Image.new("RGBA", image.size, colour)
-        page.alpha_composite(image)
-        yield page.convert("RGB")
+    yield _over(image, "white")
+    yield _over(image, "black")
     yield image.convert("RGB")
+
+
+def _over(image: Image.Image, colour: str) -> Image.Image:
+    """Lay an `RGBA` picture over a page, strip by strip: a large one is never held three times."""
+    page = Image.new("RGB", image.size)
+    for top, bottom in _strips(image):
+        strip = image.crop((0, top, image.width, bottom))
+        laid = Image.alpha_composite(Image.new("RGBA", strip.size, colour), strip)
+        page.paste(laid.convert("RGB"), (0, top))
+    return page
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, int]]:
+    step = max(STRIP_PIXELS // image.width, 1)
+    for top in range(0, image.height, step):
+        yield top, min(top + step, image.height)
 
 
 def as_array(image: Image.Image) -> NDArray[np.uint8]:
     """View an `L` or `RGB` picture as `uint8 [H, W]` or `uint8 [H, W, 3]`."""
-    return np.asarray(image, dtype=np.uint8)
+    if image.width * image.height <= STRIP_PIXELS:
+        return np.asarray(image, dtype=np.uint8)
+    # In one piece, Pillow would hold the pixels twice more on the way.
+    shape = (image.height, image.width, 3) if image.mode == "RGB" else (image.height, image.width)
+    pixels = np.empty(shape, dtype=np.uint8)
+    for top, bottom in _strips(image):
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def hash_rendering(
