@@ -38,6 +38,10 @@ _KINDS: Final[dict[str, HashKind]] = {
     "hash_md5": HashKind.MD5,
     "hash_pdq": HashKind.PDQ,
 }
+_LENGTHS: Final = {
+    kind: (kind.width * 2, -(-kind.width // 3) * 4, -(-kind.width * 4 // 3)) for kind in HashKind
+}
+"""How long a hash is as hexadecimal, padded and unpadded base64."""
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+\Z")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _BINARY: Final = re.compile(r"[01]{256}\Z")
@@ -98,8 +102,9 @@ class Collector:
     default_kind: HashKind | None
     unit: str
     line: int = 0
-    listed: dict[tuple[HashKind, bytes], int] = field(default_factory=dict)
-    withdrawn: dict[tuple[HashKind, bytes], int] = field(default_factory=dict)
+    listed: dict[HashKind, set[bytes]] = field(default_factory=lambda: {kind: set() for kind in HashKind})
+    withdrawn: dict[HashKind, set[bytes]] = field(default_factory=lambda: {kind: set() for kind in HashKind})
+    entries: int = 0
     ids: dict[tuple[HashKind, bytes], str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     bad_lines: int = 0
@@ -110,26 +115,29 @@ class Collector:
     def add(self, line: int, *, value: str, kind: str | None, entry_id: str, is_withdrawn: bool) -> None:
         """Take one entry, or note why not."""
         try:
-            key = _parse_value(value.strip(), self._kind(value, kind))
+            stripped = value.strip()
+            named = self._kind(stripped, kind)
+            parsed = _parse_value(stripped, named)
             self._check_id(entry_id)
         except _ValueFaultError as fault:
             self.fault(line, str(fault))
             return
         mine, other = (self.withdrawn, self.listed) if is_withdrawn else (self.listed, self.withdrawn)
-        if key in other:
-            self.fault(line, f"the same hash is both listed and withdrawn (see {self.unit} {other[key]:,})")
+        if parsed in other[named]:
+            self.fault(line, "the same hash is both listed and withdrawn")
             return
-        if not is_withdrawn and _is_placeholder(key):
+        if not is_withdrawn and named is HashKind.PDQ and _is_placeholder(parsed):
             self.placeholders += 1
             return
-        if key in mine:
+        if parsed in mine[named]:
             self.repeated += 1
             return
-        if len(mine) >= MAX_LIST_ENTRIES:
+        if self.entries >= MAX_LIST_ENTRIES:
             raise HashListError(f"The hash list has more than {MAX_LIST_ENTRIES:,} entries. Split it.")
-        mine[key] = line
+        self.entries += 1
+        mine[named].add(parsed)
         if entry_id and not is_withdrawn:
-            self.ids[key] = entry_id
+            self.ids[named, parsed] = entry_id
 
     def ignore(self, column: str) -> None:
         """Note a column that was not understood, unless its name is so long that it may be a value."""
@@ -160,7 +168,7 @@ class Collector:
                 bad_lines=self.bad_lines,
                 faults=self.faults,
             )
-        if not self.listed and not self.withdrawn:
+        if self.entries == 0:
             raise HashListError(
                 "The hash list holds no hashes. Check that the whole file was fetched and that its format is "
                 "right; to empty a list, remove the list."
@@ -175,7 +183,7 @@ class Collector:
         )
 
     def _kind(self, value: str, kind: str | None) -> HashKind:
-        if not value.strip():
+        if not value:
             raise _ValueFaultError("the value is missing")
         if kind:
             named = _KINDS.get(kind.strip().lower())
@@ -184,7 +192,7 @@ class Collector:
             return named
         if self.default_kind is not None:
             return self.default_kind
-        return _guess_kind(value.strip())
+        return _guess_kind(value)
 
     @staticmethod
     def _check_id(entry_id: str) -> None:
@@ -196,29 +204,24 @@ def _guess_kind(value: str) -> HashKind:
     if _BINARY.match(value):
         return HashKind.PDQ
     for kind in (HashKind.MD5, HashKind.SHA1):
-        if len(value) in _lengths(kind):
+        if len(value) in _LENGTHS[kind]:
             return kind
-    if len(value) in _lengths(HashKind.SHA256):
+    if len(value) in _LENGTHS[HashKind.SHA256]:
         raise _ValueFaultError(
             "32 bytes may be SHA-256 or PDQ: write the type, as in pdq:… or in a type column"
         )
     raise _ValueFaultError("no kind of hash has this length")
 
 
-def _lengths(kind: HashKind) -> tuple[int, int, int]:
-    """List the lengths of a hash as hexadecimal, padded and unpadded base64."""
-    return kind.width * 2, -(-kind.width // 3) * 4, -(-kind.width * 4 // 3)
-
-
-def _parse_value(value: str, kind: HashKind) -> tuple[HashKind, bytes]:
+def _parse_value(value: str, kind: HashKind) -> bytes:
     """Parse one written hash.
 
     Raises:
         _ValueFaultError: it is not a hash of this kind.
     """
-    hexadecimal, *encoded = _lengths(kind)
+    hexadecimal, *encoded = _LENGTHS[kind]
     if len(value) == hexadecimal and _HEX.match(value):
-        return kind, bytes.fromhex(value)
+        return bytes.fromhex(value)
     if len(value) in encoded and _BASE64.match(value):
         plain = value.rstrip("=").replace("-", "+").replace("_", "/")
         try:
@@ -226,24 +229,18 @@ def _parse_value(value: str, kind: HashKind) -> tuple[HashKind, bytes]:
         except binascii.Error:
             decoded = b""
         if len(decoded) == kind.width:
-            return kind, decoded
+            return decoded
     if kind is HashKind.PDQ and _BINARY.match(value):
-        return kind, int(value, 2).to_bytes(kind.width, "big")
+        return int(value, 2).to_bytes(kind.width, "big")
     raise _ValueFaultError(
         f"the value is no {kind}: {hexadecimal} hexadecimal digits or base64 of {kind.width} bytes"
     )
 
 
-def _is_placeholder(key: tuple[HashKind, bytes]) -> bool:
-    kind, value = key
-    if kind is not HashKind.PDQ:
-        return False
-    weight = int.from_bytes(value, "big").bit_count()
-    return not MIN_PDQ_WEIGHT <= weight <= kind.width * 8 - MIN_PDQ_WEIGHT
+def _is_placeholder(pdq: bytes) -> bool:
+    weight = int.from_bytes(pdq, "big").bit_count()
+    return not MIN_PDQ_WEIGHT <= weight <= len(pdq) * 8 - MIN_PDQ_WEIGHT
 
 
-def _table(entries: Iterable[tuple[HashKind, bytes]]) -> HashTable:
-    packed = {kind: bytearray() for kind in HashKind}
-    for kind, value in entries:
-        packed[kind] += value
-    return HashTable.from_rows({kind: unpack_rows(kind, data) for kind, data in packed.items()})
+def _table(values: Mapping[HashKind, Iterable[bytes]]) -> HashTable:
+    return HashTable.from_rows({kind: unpack_rows(kind, b"".join(some)) for kind, some in values.items()})

@@ -7,7 +7,6 @@ error names the first bad lines and counts all of them, and never repeats a valu
 from __future__ import annotations
 
 import csv
-import io
 import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -95,8 +94,17 @@ def parse_hash_list(
     return collector.finish()
 
 
+def _lines(text: str) -> Iterator[str]:
+    """Go through the lines with their ends; a list of them, or a StringIO, takes several times the memory."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
 def _read_text(text: str, collector: Collector) -> None:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(_lines(text), start=1):
         content = line.partition("#")[0].strip()
         if not content:
             continue
@@ -145,9 +153,9 @@ def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     Raises:
         HashListError: the file is not CSV.
     """
-    first = next((line for line in text.split("\n") if line.strip() and not line.startswith("#")), "")
+    first = next((line for line in _lines(text) if line.strip() and not line.startswith("#")), "")
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
     while True:
         try:
             row = next(reader, None)

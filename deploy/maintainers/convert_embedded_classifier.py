@@ -11,6 +11,8 @@ original in TensorFlow.js on drawn pictures and on the photographs of scikit-ima
 two answers differ.
 """
 
+# ruff: noqa: INP001 - a script that is run by hand, not part of a package
+
 from __future__ import annotations
 
 import argparse
