@@ -22,7 +22,7 @@ import os
 import secrets
 import shutil
 import stat
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
@@ -40,7 +40,7 @@ from db.installation import (
 from db.postmaster import Postmaster, run_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +53,9 @@ MAX_SOCKET_PATH_BYTES: Final = 107
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _SHORT_DIGITS: Final = 16  # 64 bits tell the data directories of one machine apart.
 
+# A relay that is being restarted, or a command that only looks whether one runs, lets go within this.
+LOCK_SECONDS: Final = 2.0
+_LOCK_POLL_SECONDS: Final = 0.02
 _PASSWORD_BYTES: Final = 24
 _INITDB_SECONDS: Final = 120.0  # It takes one second; a busy spinning disk may need many more.
 
@@ -72,7 +75,7 @@ async def open_postgres(data_dir: Path, *, settings: Mapping[str, str] | None = 
             home = _home_of(data_dir)
             # Others may pass through but not list, so that the unprivileged owner reaches the cluster.
             await asyncio.to_thread(_make_home, data_dir, home)
-            stack.enter_context(_hold_lock(home / "lock"))
+            await stack.enter_async_context(_hold_lock(home / "lock"))
             server, password, socket_dir = await _prepare(data_dir, home, settings or {})
         except OSError as error:
             raise EmbeddedPostgresError(
@@ -116,18 +119,20 @@ def _make_home(data_dir: Path, home: Path) -> None:
     make_directory(home, 0o711 if os.geteuid() == 0 else 0o700)
 
 
-@contextmanager
-def _hold_lock(path: Path) -> Iterator[None]:
+@asynccontextmanager
+async def _hold_lock(path: Path) -> AsyncIterator[None]:
     """Hold the directory for this process.
 
     Raises:
-        EmbeddedPostgresError: Another process holds it.
+        EmbeddedPostgresError: Another process holds it and does not let go.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            async with asyncio.timeout(LOCK_SECONDS):
+                while not _try_lock(descriptor):  # noqa: ASYNC110 (a lock sets no event)
+                    await asyncio.sleep(_LOCK_POLL_SECONDS)
+        except TimeoutError as error:
             raise EmbeddedPostgresError(
                 what=f"Another relay is already using {path.parent.parent}.",
                 meaning="Two relays cannot share one embedded database.",
@@ -136,6 +141,14 @@ def _hold_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _place(data_dir: Path, home: Path) -> tuple[Identity, Path, Installation]:

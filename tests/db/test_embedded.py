@@ -174,8 +174,26 @@ async def test_the_server_is_durable_private_and_discreet(data_dir: Path) -> Non
     assert stat.S_IMODE(cluster_of(data_dir).stat().st_mode) == 0o700
 
 
-async def test_a_second_relay_on_the_same_directory_is_refused_in_words(data_dir: Path) -> None:
+async def test_a_relay_that_is_restarted_waits_for_the_one_before(data_dir: Path) -> None:
     async with open_postgres(data_dir) as dsn:
+        await store(dsn, 0, 1)
+        starting = asyncio.Event()
+
+        async def start_next() -> int:
+            starting.set()
+            async with open_postgres(data_dir) as again:
+                return await count_stored(again)
+
+        following = asyncio.ensure_future(start_next())
+        await starting.wait()
+    assert await following == 1
+
+
+async def test_a_second_relay_on_the_same_directory_is_refused_in_words(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_postgres(data_dir) as dsn:
+        monkeypatch.setattr(embedded, "LOCK_SECONDS", 0.05)
         with pytest.raises(EmbeddedPostgresError) as caught:
             async with open_postgres(data_dir):
                 pytest.fail("two relays share a database")
