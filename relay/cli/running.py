@@ -130,7 +130,10 @@ def _listing(
         if not rows:
             click.echo("None.")
             return
-        table = Table(*rows[0], show_edge=False)
+        table = Table(show_edge=False)
+        for column in rows[0]:
+            # Identifiers are there to be copied: a narrow terminal folds them, and cuts nothing off.
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
         Console().print(table)
