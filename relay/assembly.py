@@ -15,7 +15,7 @@ from relay.stages.decide import Condition, Policy, Rule
 from relay.stages.store import HoldPolicy
 from relay.tools.limits import Backlog, FairShare
 from relay.tools.policy import FetchPolicy
-from scanner.settings import ScannerSettings
+from scanner.settings import CLASSIFIERS, ScannerSettings
 from signatures.http import Freshness
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _EMBEDDED: Final = "embedded"
 _NO_CLASSIFIER: Final = "none"
-_EMBEDDED_NAME: Final = "embedded-classifier"
 
 # Clocks of servers that federate are off by minutes, and Mastodon's signed times may lie ahead.
 _MAX_AHEAD: Final = timedelta(minutes=5)
@@ -110,7 +109,7 @@ def build_scanner_settings(settings: Settings) -> ScannerSettings:
         canary=scanner.canary,
         embedded_classifier=scanner.classifier == _EMBEDDED,
         classifier_dirs=(Path(scanner.classifier),) if is_directory else (),
-        advisory=frozenset({_EMBEDDED_NAME}) if scanner.classifier_advisory else frozenset(),
+        advisory=frozenset({CLASSIFIERS}) if scanner.classifier_advisory else frozenset(),
     )
 
 
