@@ -7,7 +7,7 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -100,7 +100,7 @@ def explained() -> Iterator[None]:
     fail("\n".join(messages))
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Say why the work could not be done, and stop."""
     click.echo(f"Error: {message}", err=True)
     sys.exit(EXIT_UNUSABLE)

@@ -1,0 +1,108 @@
+"""`breakwater keys`: see and change the relay's own keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings
+from relay.clock import SystemClock
+from relay.tools.identity import Identity
+from relay.tools.key_files import find_keys, load_or_create_keys, rotate_signing_key
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+    from relay.tools.key_files import KeyFiles
+
+
+@click.group("keys")
+def keys_group() -> None:
+    """See and change the relay's own keys."""
+
+
+@keys_group.command("show")
+@config_options
+@json_option
+def show_command(*, as_json: bool, **place: Any) -> None:
+    """Show the public halves of the keys, as others see them."""
+    with explained():
+        settings = read_settings(**place)
+        keys = find_keys(settings.server.data_dir)
+        if keys is None:
+            fail(f"There are no keys in {settings.server.data_dir} yet. Make them: breakwater keys generate")
+        _show(settings, keys, as_json=as_json)
+
+
+@keys_group.command("generate")
+@config_options
+@json_option
+def generate_command(*, as_json: bool, **place: Any) -> None:
+    """Make the keys that are missing; those that are there stay."""
+    with explained():
+        settings = read_settings(**place)
+        had_keys = find_keys(settings.server.data_dir) is not None
+        keys = load_or_create_keys(settings.server.data_dir)
+        if not as_json:
+            click.echo("The keys were there already and stay." if had_keys else "Made new keys.", err=True)
+        _show(settings, keys, as_json=as_json)
+
+
+@keys_group.command("rotate")
+@config_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def rotate_command(*, yes: bool, as_json: bool, **place: Any) -> None:
+    """Replace the signing key; attestations under the old one stay valid until they run out."""
+    with explained():
+        settings = read_settings(**place)
+        if not yes and not as_json:
+            click.confirm(
+                "Replace the signing key? A running relay has to be restarted after it.", abort=True
+            )
+        keys = rotate_signing_key(settings.server.data_dir, now=SystemClock().now())
+        if not as_json:
+            click.echo(
+                "The signing key is replaced. Restart the relay so that it uses the new one.", err=True
+            )
+        _show(settings, keys, as_json=as_json)
+
+
+def _show(settings: Settings, keys: KeyFiles, *, as_json: bool) -> None:
+    identity = Identity(
+        base_url=settings.base_url,
+        http_key=keys.http_key,
+        signing_key=keys.signing_key,
+        secret=keys.secret,
+    )
+    shown: dict[str, Any] = {
+        "actor": identity.actor,
+        "signing": {
+            "id": identity.verification_method,
+            "publicKeyMultibase": keys.signing_key.public.to_multikey(),
+            "fingerprint": keys.signing_key.public.fingerprint,
+        },
+        "http": {
+            "id": identity.http_key_id,
+            "publicKeyPem": keys.http_key.public.to_pem(),
+            "fingerprint": keys.http_key.public.fingerprint,
+        },
+        "retired": [
+            {
+                "publicKeyMultibase": one.key.to_multikey(),
+                "expires": one.expires.isoformat(timespec="seconds"),
+            }
+            for one in keys.retired
+        ],
+    }
+    if as_json:
+        print_json(shown)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"actor            {shown['actor']}")
+    console.print(f"signs scans      {shown['signing']['id']}")
+    console.print(f"signs requests   {shown['http']['id']}")
+    console.print(f"  fingerprint    {shown['http']['fingerprint']}")
+    for one in shown["retired"]:
+        console.print(f"retired          {one['publicKeyMultibase']}, valid until {one['expires']}")
