@@ -6,12 +6,14 @@ are answered alike, so that asking tells nothing about what was withheld.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from db import attestations, peers
+from db.errors import DatabaseError
 from relay.model import Audience
 from relay.stages.authenticate import Authenticated, AuthenticationPolicy, authenticate
 from relay.web import problems
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from db.pool import Database
     from relay.clock import Clock
     from relay.tools.key_directory import KeyDirectory
+    from signatures.message import RequestMessage
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +44,17 @@ class AttestationDoor:
         """Answer one request."""
         try:
             arrival = parse_arrival(request, await request.read(), trusted_proxies=self.trusted_proxies)
+            return await self._answer(request, arrival.message)
         except AmbiguousRequestError as error:
-            return problems.malformed(str(error))
+            return problems.ambiguous(str(error))
+        except DatabaseError as error:
+            _log.error("attestation_not_served error=%s", type(error).__name__)
+            return problems.cannot_look()
+
+    async def _answer(self, request: web.Request, message: RequestMessage) -> web.Response:
         now = self.clock.now()
         authenticated = await authenticate(
-            arrival.message, keys=self.keys, now=now, policy=AuthenticationPolicy(freshness=FASP_FRESHNESS)
+            message, keys=self.keys, now=now, policy=AuthenticationPolicy(freshness=FASP_FRESHNESS)
         )
         if not isinstance(authenticated, Authenticated):
             return problems.bad_signature("the signature could not be verified")

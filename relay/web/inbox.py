@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, assert_never
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from db.errors import DatabaseUnavailableError
+from db.errors import DatabaseError
 from relay.errors import MalformedActivityError
 from relay.pipeline import Accepted, Overloaded, PassedThrough, Refused, Reply, Tools, receive
 from relay.web import problems
-from relay.web.edge import AmbiguousRequestError, Network, is_inbox, parse_arrival
+from relay.web.edge import AmbiguousRequestError, Network, is_ambiguous, is_inbox, parse_arrival
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _log = logging.getLogger(__name__)
+
+# Senders give up after 5 to 30 seconds; a database that hangs must not keep their connections for ever.
+_ANSWER_WITHIN: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,39 +36,56 @@ class InboxDoor:
         max_body_bytes: The longest body that is read.
         hosts: The names under which deliveries may reach us; empty for any. A signature binds a delivery
             to the host it was made for, and one made for another server is not for us.
+        answer_within: How long taking in one delivery may last; past it nothing is known to be stored.
     """
 
     tools: Tools
     trusted_proxies: Sequence[Network]
     max_body_bytes: int
     hosts: frozenset[str]
+    answer_within: timedelta = _ANSWER_WITHIN
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request to an inbox."""
-        if request.method != "POST" or not is_inbox(request.raw_path.partition("?")[0]):
-            return problems.not_here(
-                "This is Breakwater's inbox door. It takes POST requests to inboxes; everything else belongs "
-                "to the server behind it, and the reverse proxy should send it there."
-            )
+        if request.method != "POST":
+            return _belongs_behind()
+        if is_ambiguous(request.raw_path):
+            response = problems.ambiguous("the path")
+        elif not is_inbox(request.raw_path):
+            return _belongs_behind()
+        else:
+            response = await self._take(request)
+        self.tools.metrics.count_answer(status=response.status)
+        return response
+
+    async def _take(self, request: web.Request) -> web.Response:
         try:
             body = await request.read()
             arrival = parse_arrival(request, body, trusted_proxies=self.trusted_proxies)
             if self.hosts and arrival.message.authority.lower() not in self.hosts:
                 return problems.malformed("The Host header names a server that is not behind this relay.")
-            reply = await receive(arrival.message, remote_address=arrival.remote_address, tools=self.tools)
+            async with asyncio.timeout(self.answer_within.total_seconds()):
+                reply = await receive(
+                    arrival.message, remote_address=arrival.remote_address, tools=self.tools
+                )
         except web.HTTPRequestEntityTooLarge:
-            reply_response = problems.too_large(self.max_body_bytes)
+            return problems.too_large(self.max_body_bytes)
         except AmbiguousRequestError as error:
-            reply_response = problems.malformed(f"{error}; two servers could read this request differently.")
+            return problems.ambiguous(str(error))
         except MalformedActivityError as error:
-            reply_response = problems.malformed(str(error))
-        except DatabaseUnavailableError:
-            _log.error("delivery_not_stored reason=database_unavailable")
-            reply_response = problems.cannot_store()
-        else:
-            reply_response = _respond(reply)
-        self.tools.metrics.count_answer(status=reply_response.status)
-        return reply_response
+            return problems.malformed(str(error))
+        except (DatabaseError, TimeoutError) as error:
+            # Nothing is known to be stored. A sender that asks again is answered as for a duplicate.
+            _log.error("delivery_not_stored error=%s", type(error).__name__)
+            return problems.cannot_store()
+        return _respond(reply)
+
+
+def _belongs_behind() -> web.Response:
+    return problems.not_here(
+        "This is Breakwater's inbox door. It takes POST requests to inboxes; everything else belongs "
+        "to the server behind it, and the reverse proxy should send it there."
+    )
 
 
 def _respond(reply: Reply) -> web.Response:

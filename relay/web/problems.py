@@ -30,6 +30,13 @@ def malformed(detail: str) -> web.Response:
     return _problem(400, "Malformed request", detail)
 
 
+def ambiguous(what: str) -> web.Response:
+    """Answer a request that two servers could read differently, and close: what follows may be smuggled."""
+    response = malformed(f"Two servers could read this request differently: {what}.")
+    response.force_close()
+    return response
+
+
 def too_large(max_bytes: int) -> web.Response:
     """Answer a body over the limit."""
     return _problem(413, "Body too large", f"An activity may have at most {max_bytes} bytes.")
@@ -61,11 +68,21 @@ def flooding() -> web.Response:
 
 
 def cannot_store() -> web.Response:
-    """Answer when nothing can be stored: the one reason for a 5xx."""
+    """Answer a delivery that cannot be stored: the one reason for a 5xx to its sender."""
     return _problem(
         503,
         "Cannot accept deliveries",
         "The delivery was not stored. Send it again later.",
+        {"Retry-After": str(_RETRY_AFTER_S)},
+    )
+
+
+def cannot_look() -> web.Response:
+    """Answer when what was asked for cannot be looked up."""
+    return _problem(
+        503,
+        "Cannot look it up",
+        "The database does not answer. Ask again later.",
         {"Retry-After": str(_RETRY_AFTER_S)},
     )
 
