@@ -11,54 +11,29 @@ of the control socket closes, also when the parent is killed.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import mmap
 import os
 import queue
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from scanner.errors import MalformedError, SandboxError, ScannerClosedError
-from scanner.outcome import Outcome, max_outcome_bytes, parse_outcome
+from scanner.errors import SandboxError, ScannerClosedError
+from scanner.outcome import Outcome
 from scanner.report import UnscannableReason
-from scanner.settings import Measure
-from scanner.zygote import FORK, MAX_REPLY_BYTES, parse_report
+from scanner.worker import Worker, WorkerDiedError, WorkerStuckError, Zygote, seal
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from scanner.outcome import Job
-    from scanner.settings import ScannerSettings
+    from scanner.settings import Measure, ScannerSettings
 
 DECODER: Final = "scanner.decode:decode"
 """What the workers run; the tests run decoders that misbehave on purpose."""
 
-START_SECONDS: Final = 30.0
-"""Loading Pillow and numpy takes a third of a second on an idle machine; this one may be busy."""
-
-STOP_SECONDS: Final = 5.0
-"""A zygote only forks, so it ends at once; this is for a machine that swaps."""
-
 ATTEMPTS: Final = 2
 """The same bytes meet at most so many workers."""
-
-_OUTPUT_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_INPUT_SEALS: Final = _OUTPUT_SEALS | fcntl.F_SEAL_WRITE
-
-
-class _WorkerDiedError(Exception):
-    """The worker ended, or answered what it should not."""
-
-
-class _WorkerStuckError(Exception):
-    """The worker took too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,134 +61,6 @@ class PoolHealth:
     worker_pids: tuple[int, ...]
 
 
-class _Worker:
-    """One decoder process, held by one caller at a time."""
-
-    def __init__(self, pid: int, handle: int, channel: socket.socket, output: mmap.mmap) -> None:
-        self.pid = pid
-        self.jobs = 0
-        self._handle = handle
-        self._channel = channel
-        self._output = output
-
-    def run(self, source: int, message: bytes, seconds: float) -> Outcome:
-        """Have one job done.
-
-        Raises:
-            _WorkerStuckError: No answer in time.
-            _WorkerDiedError: The worker ended or answered nonsense.
-        """
-        self.jobs += 1
-        try:
-            self._channel.settimeout(seconds)
-            socket.send_fds(self._channel, [message], [source])
-            reply = self._channel.recv(MAX_REPLY_BYTES)
-        except TimeoutError as error:
-            raise _WorkerStuckError from error
-        except OSError as error:
-            raise _WorkerDiedError from error
-        if not reply.isdigit() or int(reply) > len(self._output):
-            raise _WorkerDiedError
-        try:
-            # The copy comes first: the worker can still write to what it shares.
-            return parse_outcome(self._output[: int(reply)])
-        except (MalformedError, ValueError) as error:
-            # Closing the pool from another thread closes the mapping, which reads as ValueError.
-            raise _WorkerDiedError from error
-
-    def kill(self) -> None:
-        """End the process and let go of everything that belonged to it."""
-        # The descriptor means this process and no later one that was given its number.
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Let go of the descriptors alone."""
-        os.close(self._handle)
-        self._channel.close()
-        self._output.close()
-
-
-class _Zygote:
-    """The fresh interpreter from which workers are forked; callers hold the pool's lock."""
-
-    def __init__(self, settings: ScannerSettings, decoder: str) -> None:
-        self._output_bytes = max_outcome_bytes(settings)
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control.settimeout(START_SECONDS)
-        with theirs:
-            # A clean environment: secrets of the parent stay out of the process that meets hostile bytes.
-            environment = {
-                "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
-                "OPENBLAS_NUM_THREADS": "1",
-                "OMP_NUM_THREADS": "1",
-            }
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "scanner.zygote",
-                    str(theirs.fileno()),
-                    str(settings.memory_limit),
-                    decoder,
-                ],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-
-    def fork(self) -> tuple[_Worker, dict[Measure, str | None]]:
-        """Start a worker and wait until it is locked in.
-
-        Raises:
-            OSError: The zygote is gone, or the worker ended before it was locked in.
-        """
-        with contextlib.ExitStack() as undo:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            undo.callback(ours.close)
-            output = os.memfd_create("outcome", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            try:
-                os.ftruncate(output, self._output_bytes)
-                # Were the worker able to shrink it, reading it would kill the reader.
-                fcntl.fcntl(output, fcntl.F_ADD_SEALS, _OUTPUT_SEALS)
-                view = mmap.mmap(output, self._output_bytes, prot=mmap.PROT_READ)
-                undo.callback(view.close)
-                with theirs:
-                    socket.send_fds(self.control, [FORK], [theirs.fileno(), output])
-            finally:
-                os.close(output)
-            reply, handles, _, _ = socket.recv_fds(self.control, MAX_REPLY_BYTES, 1)
-            worker = _Worker(int(reply or b"0"), _only(handles), ours, view)
-            # From here on the worker owns them.
-            undo.pop_all()
-        try:
-            ours.settimeout(START_SECONDS)
-            report = parse_report(_some(ours.recv(MAX_REPLY_BYTES)))
-        except BaseException:
-            worker.kill()
-            raise
-        return worker, {measure: report.get(measure, "not reported") for measure in Measure}
-
-    def close(self) -> None:
-        """End the zygote, and with it every worker."""
-        self.control.close()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def abandon(self) -> None:
-        """Let go of the control socket in a forked copy of the parent, whose processes these are not."""
-        self.control.close()
-        # The copy must not wait for, nor warn about, a process that is not its child.
-        self.process.returncode = 0
-
-
 class Pool:
     """Sandboxed workers, shared by any number of threads; a context manager."""
 
@@ -222,9 +69,9 @@ class Pool:
         self._decoder = decoder
         self._size = settings.workers or len(os.sched_getaffinity(0))
         self._lock = threading.Lock()
-        self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
-        self._running: set[_Worker] = set()
-        self._zygote: _Zygote | None = None
+        self._slots: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        self._running: set[Worker] = set()
+        self._zygote: Zygote | None = None
         self._is_closed = False
         self._started = self._crashes = self._timeouts = 0
         self._missing: dict[Measure, str] = {}
@@ -260,7 +107,7 @@ class Pool:
             worker = self._slots.get(timeout=self._settings.worker_wait.total_seconds())
         except queue.Empty:
             return Outcome(reason=UnscannableReason.TIMEOUT)
-        kept: _Worker | None = None
+        kept: Worker | None = None
         try:
             outcome, kept = self._attempt(worker, data, job.to_bytes())
         finally:
@@ -302,10 +149,10 @@ class Pool:
             self._zygote.abandon()
         self._running, self._zygote = set(), None
 
-    def _attempt(self, worker: _Worker | None, data: bytes, message: bytes) -> tuple[Outcome, _Worker | None]:
+    def _attempt(self, worker: Worker | None, data: bytes, message: bytes) -> tuple[Outcome, Worker | None]:
         """Have a job done by this worker or a fresh one; returns the worker if it may go on."""
         try:
-            source = _seal(data)
+            source = seal(data)
         except OSError:
             # This process is out of descriptors or memory; that says nothing about the bytes.
             return Outcome(reason=UnscannableReason.DETECTOR_UNAVAILABLE), worker
@@ -316,10 +163,10 @@ class Pool:
                     outcome = worker.run(source, message, self._settings.decode_timeout.total_seconds())
                 except SandboxError:
                     return Outcome(reason=UnscannableReason.DETECTOR_UNAVAILABLE), None
-                except _WorkerStuckError:
+                except WorkerStuckError:
                     self._discard(worker, timeouts=1)
                     return Outcome(reason=UnscannableReason.TIMEOUT), None
-                except _WorkerDiedError:
+                except WorkerDiedError:
                     self._discard(worker, crashes=1)
                     worker = None
                     continue
@@ -331,7 +178,7 @@ class Pool:
             os.close(source)
         return Outcome(reason=UnscannableReason.DECODER_CRASH), None
 
-    def _start(self) -> _Worker:
+    def _start(self) -> Worker:
         """Start a worker, and the zygote where it is gone.
 
         Raises:
@@ -355,17 +202,17 @@ class Pool:
             self._running.add(worker)
             return worker
 
-    def _fork(self) -> tuple[_Worker, dict[Measure, str | None]]:
+    def _fork(self) -> tuple[Worker, dict[Measure, str | None]]:
         if self._zygote is not None:
             try:
                 return self._zygote.fork()
             except OSError:
                 # The zygote is gone; a new one is tried once.
                 self._zygote.close()
-        self._zygote = _Zygote(self._settings, self._decoder)
+        self._zygote = Zygote(self._settings, self._decoder)
         return self._zygote.fork()
 
-    def _discard(self, worker: _Worker | None, *, crashes: int = 0, timeouts: int = 0) -> None:
+    def _discard(self, worker: Worker | None, *, crashes: int = 0, timeouts: int = 0) -> None:
         """End a worker and count why, unless closing the pool has ended it already.
 
         Raises:
@@ -380,32 +227,6 @@ class Pool:
             self._timeouts += timeouts
             self._running.discard(worker)
         worker.kill()
-
-
-def _only(handles: list[int]) -> int:
-    if len(handles) != 1:
-        raise ConnectionResetError("the zygote ended")
-    return handles[0]
-
-
-def _some(message: bytes) -> bytes:
-    if not message:
-        raise ConnectionResetError("the worker ended before it was locked in")
-    return message
-
-
-def _seal(data: bytes) -> int:
-    """Put bytes into anonymous memory that nobody can change any more; returns its descriptor."""
-    descriptor = os.memfd_create("media", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _INPUT_SEALS)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()

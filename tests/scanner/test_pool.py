@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from scanner import pool as pool_module
+from scanner import worker as worker_module
 from scanner.errors import SandboxError, ScannerClosedError
 from scanner.outcome import Job
 from scanner.pool import Pool
@@ -197,12 +197,12 @@ def test_a_forked_copy_of_the_parent_keeps_nothing_alive_and_uses_nothing(pool: 
 
 
 def test_a_missing_measure_stops_the_start_unless_it_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = pool_module.parse_report
+    honest = worker_module.parse_report
 
     def without_landlock(message: bytes) -> dict[str, object]:
         return {**honest(message), Measure.LANDLOCK: "OSError: refused by this kernel"}
 
-    monkeypatch.setattr(pool_module, "parse_report", without_landlock)
+    monkeypatch.setattr(worker_module, "parse_report", without_landlock)
     with pytest.raises(SandboxError, match="landlock"), Pool(SETTINGS):
         pass
     accepted = dataclasses.replace(SETTINGS, accept_weaker_sandbox=frozenset({Measure.LANDLOCK}))
