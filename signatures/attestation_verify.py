@@ -64,10 +64,11 @@ def verify_attestation(
 def _require_window(attestation: Attestation, now: datetime) -> None:
     verify_published(attestation.signed, now=now)
     body = attestation.body
-    if not timedelta(0) < body.end_time - body.published <= MAX_LIFE:
-        raise VerificationError(Reason.WINDOW, "a life of no length or of more than 30 days")
+    if body.end_time - body.published > MAX_LIFE:
+        raise VerificationError(Reason.WINDOW, "a life of more than 30 days")
+    # Nothing is proved before it is published either, so this refuses lives of no length as well.
     if attestation.signed.created >= body.end_time:
-        raise VerificationError(Reason.WINDOW, "proved after its end")
+        raise VerificationError(Reason.WINDOW, "proved at its end or after")
     if body.state_as_of > body.published:
         raise VerificationError(Reason.WINDOW, "scanned with a state of the future")
     if now >= body.end_time:

@@ -92,6 +92,14 @@ def test_a_point_with_a_torsion_part_is_refused() -> None:
         admit_key(parse_ed25519_raw(raw))
 
 
+def test_a_point_has_one_encoding() -> None:
+    for number in range(P, 2**255):
+        assert find_point(number.to_bytes(32, "little")) is None
+    for x_is_zero in (1, P - 1):
+        assert find_point(x_is_zero.to_bytes(32, "little")) is not None
+        assert find_point((x_is_zero | 1 << 255).to_bytes(32, "little")) is None
+
+
 def test_a_number_that_is_no_point_is_refused() -> None:
     raw = (2).to_bytes(32, "little")
     assert find_point(raw) is None

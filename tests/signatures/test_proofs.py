@@ -193,6 +193,14 @@ def test_a_context_that_only_starts_the_same_is_what_was_signed() -> None:
         verify_proof(signed, key=ed25519_key().public)
 
 
+def test_an_empty_context_is_not_the_absence_of_one() -> None:
+    signed = _signed({"type": "Note"})
+    verify_proof(signed, key=ed25519_key().public)
+    signed["proof"]["@context"] = []
+    with Refusal(Reason.WRONG_CONTEXT):
+        verify_proof(signed, key=ed25519_key().public)
+
+
 def test_a_proof_with_an_end_needs_a_time_and_obeys_it() -> None:
     key = ed25519_key()
     proof = {**_signed()["proof"], "expires": "2026-11-22T04:00:00Z"}

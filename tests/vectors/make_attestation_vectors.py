@@ -140,6 +140,10 @@ def _form() -> Iterator[Json]:
     ):
         document = change(ATTESTATION, **{"@context": context})
         yield case(f"a context {name}", sign(document), "wrong_context", "terms that mean something else")
+    gained = change(good, **{"@context": [*CONTEXT, "https://evil.example/context"]})
+    yield case(
+        "a context that grew after signing", gained, "wrong_context", "the proof covers its start only"
+    )
     shorter = sign(ATTESTATION, **{"@context": CONTEXT[:2]})
     yield case("a proof of part of the context", shorter, "wrong_context", "the rest is not signed")
     older = sign(ATTESTATION, **{"@context": None})
