@@ -24,7 +24,7 @@ from signatures.revocation import RevocationBody, Scope, build_revocation_index
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Source: the design asks for 5,000 attestations a second and 100 microseconds a request on one core.
+# Source: the design asks for 5,000 attestations a second and 100 microseconds a cavage request on one core.
 TARGET_ATTESTATIONS: Final = 5_000.0
 TARGET_REQUESTS: Final = 10_000.0
 
@@ -134,7 +134,7 @@ def _request_rate(scheme: Scheme) -> tuple[float, float]:
     return _rate(verify), _bare_rate(key, SignatureAlgorithm.RSA_V1_5_SHA256)
 
 
-def _row(name: str, rates: tuple[float, float], target: float) -> dict[str, object]:
+def _row(name: str, rates: tuple[float, float], target: float | None) -> dict[str, object]:
     value, peer_value = rates
     return {
         "name": name,
@@ -143,8 +143,8 @@ def _row(name: str, rates: tuple[float, float], target: float) -> dict[str, obje
         "peer": "bare signature verification",
         "peer_value": round(peer_value),
         "ratio": round(value / peer_value, 3),
-        "target": f">= {target:.0f}/s on one core",
-        "holds": value >= target,
+        "target": None if target is None else f">= {target:.0f}/s on one core",
+        "holds": target is None or value >= target,
     }
 
 
@@ -152,7 +152,8 @@ def run() -> Iterator[dict[str, object]]:
     """Measure and yield one row for each claim."""
     yield _row("attestation_verify", _attestation_rate(), TARGET_ATTESTATIONS)
     yield _row("cavage_request_verify", _request_rate(Scheme.CAVAGE), TARGET_REQUESTS)
-    yield _row("rfc9421_request_verify", _request_rate(Scheme.RFC9421), TARGET_REQUESTS)
+    # For comparison: the design sets no figure for the newer scheme, which few senders use yet.
+    yield _row("rfc9421_request_verify", _request_rate(Scheme.RFC9421), None)
 
 
 if __name__ == "__main__":
