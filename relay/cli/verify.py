@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -84,6 +86,7 @@ def verify_command(
             settings = read_settings(**place)
             find_key = _own_keys(settings)
             allow_http = allow_http or settings.base_url.startswith("http://")
+        allow_http = allow_http or _is_of_this_machine(data)
         result = verify_steps(
             data,
             find_issuer_key=find_key,
@@ -96,6 +99,15 @@ def verify_command(
     else:
         _print(result)
     sys.exit(0 if result.is_verified else EXIT_NOT_VERIFIED)
+
+
+def _is_of_this_machine(data: bytes) -> bool:
+    """Tell whether an attestation comes from a relay on this machine, which may do without TLS."""
+    try:
+        identifier = json.loads(data)["id"]
+        return urlsplit(identifier).hostname in {"localhost", "127.0.0.1", "::1"}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False  # What is wrong with it is said by the verification itself.
 
 
 def _key_of_document(document: bytes) -> FindKey:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from signatures.keys import KeyAlgorithm, parse_multikey, parse_public_key_pem
+from tests.relay.cli.commands import answer, breakwater
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_keys_are_made_shown_and_replaced(tmp_path: Path) -> None:
+    missing = breakwater("keys", "show", data_dir=tmp_path)
+    assert missing.exit_code == 2
+    assert "breakwater keys generate" in missing.stderr
+    made = answer("keys", "generate", data_dir=tmp_path)
+    assert parse_multikey(made["signing"]["publicKeyMultibase"]).algorithm is KeyAlgorithm.ED25519
+    assert parse_public_key_pem(made["http"]["publicKeyPem"]).algorithm is KeyAlgorithm.RSA
+    assert made["signing"]["id"].startswith(made["actor"] + "#z6Mk")
+    assert answer("keys", "generate", data_dir=tmp_path) == answer("keys", "show", data_dir=tmp_path) == made
+    rotated = answer("keys", "rotate", data_dir=tmp_path)
+    assert rotated["signing"] != made["signing"]
+    assert rotated["http"] == made["http"]
+    assert rotated["retired"][0]["publicKeyMultibase"] == made["signing"]["publicKeyMultibase"]
+    text = breakwater("keys", "show", data_dir=tmp_path).output
+    assert rotated["signing"]["id"] in text
+    assert "retired" in text
+
+
+def test_rotation_asks_first(tmp_path: Path) -> None:
+    made = answer("keys", "generate", data_dir=tmp_path)
+    assert breakwater("keys", "rotate", data_dir=tmp_path, typed="n\n").exit_code == 1
+    assert answer("keys", "show", data_dir=tmp_path) == made
+    assert breakwater("keys", "rotate", "--yes", data_dir=tmp_path).exit_code == 0
+    assert answer("keys", "show", data_dir=tmp_path)["signing"] != made["signing"]
+
+
+def test_no_private_key_is_ever_printed(tmp_path: Path) -> None:
+    for words in (["generate"], ["show"], ["rotate", "--yes"], ["show", "--json"]):
+        assert "PRIVATE" not in breakwater("keys", *words, data_dir=tmp_path).output
