@@ -15,7 +15,7 @@ from db.delivery_rows import WORKING_STATES
 from db.pool import notify, open_database
 from relay.clock import SystemClock
 from relay.lifecycle import FINAL, State
-from tests.e2e.process import RelayProcess, open_relay_process
+from tests.e2e.process import open_relay_process
 from tests.fediverse import Fediverse, RecordingBackend, send
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from db.delivery_rows import StoredDelivery
     from db.pool import Database
     from signatures.message import RequestMessage
+    from tests.e2e.inside import InsideRelay
+    from tests.e2e.process import RelayProcess
     from tests.fediverse import Actor, Origin, WireRequest, WireResponse
 
 T = TypeVar("T")
@@ -79,7 +81,7 @@ class Scene:
 
     world: World
     backend: RecordingBackend
-    relay: RelayProcess
+    relay: RelayProcess | InsideRelay
     database: Database
 
     def take_origin(self) -> Origin:
