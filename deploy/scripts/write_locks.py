@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DEVELOPMENT = (
     *("pytest", "pytest-asyncio", "pytest-timeout", "pytest-cov", "hypothesis"),
     *("ruff", "mypy", "asyncpg-stubs", "import-linter"),
-    *("scikit-image", "cryptography-vectors", "fediverse-pasture-inputs"),
+    *("scikit-image", "cryptography-vectors", "fediverse-pasture-inputs", "http-message-signatures"),
 )
 PEERS = ("threatexchange", "pdqhash")
 HEAD = (
