@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from relay.config import DeliveryHandling, Retention
-from relay.errors import ConfigError
 from relay.stages.authenticate import AuthenticationPolicy
 from relay.stages.decide import Condition, Policy, Rule
 from relay.stages.store import HoldPolicy
@@ -20,7 +19,7 @@ from signatures.http import Freshness
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.tools.addresses import Endpoint, IpNetwork
+    from relay.tools.addresses import Endpoint
 
 _EMBEDDED: Final = "embedded"
 _NO_CLASSIFIER: Final = "none"
@@ -76,15 +75,12 @@ def build_fetch_policy(settings: Settings, *, own: tuple[Endpoint, ...]) -> Fetc
     Args:
         settings: The configuration.
         own: Loopback endpoints of ours that are part of the self-test.
-
-    Raises:
-        ConfigError: An entry of fetch.allow_private is neither a network nor an address with a port.
     """
     fetch = settings.fetch
     return FetchPolicy(
         allow_http=fetch.allow_http,
         ports=frozenset(fetch.ports),
-        allow_private=(*own, *(_parse_exception(text) for text in fetch.allow_private)),
+        allow_private=(*own, *fetch.private_targets),
         refused=_backend_endpoints(settings),
         connect_timeout=timedelta(seconds=fetch.connect_timeout_s),
         first_byte_timeout=timedelta(seconds=fetch.first_byte_timeout_s),
@@ -117,19 +113,6 @@ def attestation_life(settings: Settings, *, has_lists: bool) -> timedelta:
     """Return how long an attestation holds: a day where daily lists are part of it, else a week."""
     attest = settings.attest
     return timedelta(hours=attest.life_with_lists_hours if has_lists else attest.life_models_only_hours)
-
-
-def _parse_exception(text: str) -> IpNetwork | Endpoint:
-    host, colon, port = text.rpartition(":")
-    try:
-        if colon and port.isdigit() and "/" not in text and host.count(":") != 1:
-            return ip_address(host.strip("[]")), int(port)
-        return ip_network(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"fetch.allow_private has the entry {text!r}, which is neither a network such as 10.0.0.0/8 "
-            "nor an address with a port such as 127.0.0.1:9000. Correct it or remove it."
-        ) from error
 
 
 def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
