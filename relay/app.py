@@ -273,9 +273,7 @@ def _build_admin(pages: AdminPages) -> web.Application:
 
 
 async def _serve(stack: AsyncExitStack, application: web.Application, host: str, port: int) -> None:
-    runner = web.AppRunner(
-        application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S
-    )
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:

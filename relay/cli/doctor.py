@@ -18,6 +18,7 @@ from relay import assembly
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
 from relay.lifecycle import State
+from relay.model import MediaDecision
 from relay.tools.database import open_relay_database
 from relay.tools.key_files import find_keys
 from scanner.canary import draw_canary
@@ -318,10 +319,16 @@ async def _state_coverage(settings: Settings) -> list[Diagnosis]:
         if settings.legal.scan_restricted
         else "followers-only and direct posts: NOT examined (legal.scan_restricted is off)"
     )
+    links = (
+        "posts with plain links that refuse to be looked at: held (policy.conditions.link_unreachable)"
+        if settings.policy.conditions.link_unreachable is not MediaDecision.RELEASE
+        else "posts with plain links that refuse to be looked at: passed on"
+    )
     statements = [
         "public posts delivered to the inbox, with all their pictures: examined before the backend sees them",
         "boosts that only name a post: the post is fetched at its origin and examined",
         restricted,
+        links,
         "what the backend fetches by itself (link cards, replies, avatars): NOT covered by the inbox door",
         "video and audio: NOT decoded yet; exact digests are checked, the rest is withheld for a ruling",
     ]
