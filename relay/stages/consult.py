@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from db import rulings, verdicts
 from relay.model import Evidence, EvidenceBasis, Media, MediaReference
 from relay.tools.reuse import is_reusable
-from scanner.report import report_from_json
+from scanner.report import UnscannableReason, Verdict, report_from_json
 
 if TYPE_CHECKING:
     from db.pool import Database
@@ -35,6 +35,15 @@ async def consult(
     if stored is None:
         return None
     report = report_from_json(stored.report)
-    if not is_reusable(report, media.content_type or reference.declared_type):
+    # Whether a page is a link or broken media depends on the reference, which the scan stage weighs; to look
+    # again costs no more than a digest.
+    is_page = report.reason is UnscannableReason.NOT_MEDIA and report.verdict is Verdict.UNSCANNABLE
+    if is_page or not is_reusable(report, media.content_type or reference.declared_type):
         return None
-    return Evidence(reference=reference, basis=EvidenceBasis.OWN_VERDICT, sha256=media.sha256, report=report)
+    return Evidence(
+        reference=reference,
+        basis=EvidenceBasis.OWN_VERDICT,
+        sha256=media.sha256,
+        report=report,
+        state_digest=state_digest,
+    )
