@@ -97,6 +97,11 @@ class Activity:
     dereference: tuple[str, ...] = ()
     is_truncated: bool = False
 
+    @property
+    def points_at_something(self) -> bool:
+        """Tell whether there is anything that the line could look at."""
+        return bool(self.references or self.dereference)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:

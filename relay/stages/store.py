@@ -1,4 +1,9 @@
-"""Store: commit a delivery before its sender is answered, so that 202 means that it is on disk."""
+"""Store: commit a delivery before its sender is answered, so that 202 means that it is on disk.
+
+Two things tell deliveries apart and put them in order, and both are only as good as their sender. A copy
+by somebody who does not speak for its actor never stands for the actor's own delivery, and what a stranger
+sends about an object never stands in the way of what its own server sends.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +13,26 @@ from typing import TYPE_CHECKING, Final
 
 from db import deliveries, delivery_lists
 from db.delivery_rows import NewDelivery
+from relay.tools.limits import UNVERIFIED
 from relay.tools.urls import is_same_origin
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from db.pool import Database
-    from relay.model import Delivery
+    from db.delivery_rows import StoredDelivery
+    from db.pool import Connection, Database
+    from relay.model import Delivery, Sender
     from relay.tools.limits import Backlog, FairShare
 
 # What changes or ends an object; everything else may overtake a held delivery without harm.
 _FOLLOW_UPS: Final = frozenset({"Update", "Delete", "Undo", "Announce", "Create", "Move"})
 _ENDS: Final = frozenset({"Delete"})
+
+# Where signatures stand. Source: RFC 9421, 4.1 and 4.2; draft-cavage-http-signatures-12, 4.1.
+_SIGNATURES: Final = frozenset({"signature", "signature-input"})
+
+# The chain of what nobody has verified yet. A space keeps it apart from every id.
+_UNVERIFIED_CHAIN: Final = "unverified "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +72,10 @@ async def is_queued_behind(delivery: Delivery, *, database: Database) -> bool:
     if activity.type not in _FOLLOW_UPS or not activity.chain_key:
         return False
     async with database.connection() as conn:
-        return await delivery_lists.has_unfinished(conn, activity.chain_key)
+        for chain_key in _chains_of(delivery):
+            if await delivery_lists.has_unfinished(conn, chain_key):
+                return True
+    return False
 
 
 async def store(
@@ -72,31 +88,78 @@ async def store(
 
     Raises:
         DatabaseUnavailableError: Nothing was stored.
+        DatabaseError: It was refused; nothing was stored.
     """
     if not hold.fair_share.admits(delivery_domain(delivery), now=delivery.received_at):
         return NotStored(is_flood=True)
     if hold.backlog.is_full:
         return NotStored(is_flood=False)
-    new = _build_new(delivery, hold, is_selftest=is_selftest)
+    share = share_of(None if delivery.sender is None else delivery.sender.actor)
+    if not hold.backlog.has_room_for(share):
+        return NotStored(is_flood=True)
     async with database.transaction() as conn:
-        delivery_id = await deliveries.insert_delivery(conn, new)
+        chain_key = await _choose_chain(conn, delivery)
+        delivery_id = await deliveries.insert_delivery(
+            conn, _build_new(delivery, hold, chain_key=chain_key, is_selftest=is_selftest)
+        )
         if delivery_id is not None and _ends_its_chain(delivery):
-            await deliveries.supersede(
-                conn,
-                chain_key=delivery.activity.chain_key,
-                before_id=delivery_id,
-                now=delivery.received_at,
-            )
+            for ended in (chain_key, f"{_UNVERIFIED_CHAIN}{chain_key}"):
+                await deliveries.supersede(
+                    conn, chain_key=ended, before_id=delivery_id, now=delivery.received_at
+                )
     if delivery_id is not None:
-        hold.backlog.add(1)
+        hold.backlog.add(1, domain=share)
     return None
+
+
+def _chains_of(delivery: Delivery) -> tuple[str, ...]:
+    """List the chains that a delivery may belong to, the likeliest first.
+
+    An object's own chain is for its own server, and for whatever holds nobody up because there is nothing
+    to examine in it. Others have a chain of their own for each object, in which a community's announced
+    Create, Update and Delete keep their order.
+    """
+    key, sender = delivery.activity.chain_key, delivery.sender
+    if not key:
+        return ("",)
+    if sender is None:
+        return (f"{_UNVERIFIED_CHAIN}{key}",)
+    if is_same_origin(sender.actor, key):
+        return (key,)
+    own = f"{domain_of(sender.actor)} {key}"
+    return (own,) if delivery.activity.points_at_something else (own, key)
+
+
+async def _choose_chain(conn: Connection, delivery: Delivery) -> str:
+    """Choose the chain that is under way, else the first."""
+    chains = _chains_of(delivery)
+    if len(chains) > 1:
+        for chain_key in chains:
+            if await delivery_lists.has_unfinished(conn, chain_key):
+                return chain_key
+    return chains[0]
 
 
 def delivery_domain(delivery: Delivery) -> str:
     """Name the domain that answers for a delivery: its verified sender's, else its address."""
     if delivery.sender is None:
         return delivery.remote_address
-    return delivery.sender.actor.partition("://")[2].partition("/")[0].lower()
+    return domain_of(delivery.sender.actor)
+
+
+def share_of(sender_actor: str | None) -> str:
+    """Name whose share of the backlog a delivery takes."""
+    return UNVERIFIED if sender_actor is None else domain_of(sender_actor)
+
+
+def stored_share(stored: StoredDelivery) -> str:
+    """Name whose share of the backlog a stored delivery takes."""
+    return share_of(stored.sender_actor)
+
+
+def domain_of(actor: str) -> str:
+    """Cut the domain, with its port if it names one, out of an actor's id."""
+    return actor.partition("://")[2].partition("/")[0].lower()
 
 
 def _ends_its_chain(delivery: Delivery) -> bool:
@@ -109,15 +172,33 @@ def _ends_its_chain(delivery: Delivery) -> bool:
     )
 
 
-def _build_new(delivery: Delivery, hold: HoldPolicy, *, is_selftest: bool) -> NewDelivery:
+def _identify_inbox(delivery: Delivery) -> str:
+    """Say what, beside id and body, tells one delivery from another.
+
+    For a delivery by a server that speaks for its actor that is the inbox alone. Whoever merely has the
+    same bytes must not make the actor's own delivery look like a second one, so a copy counts as that of
+    its sender, and one that nobody has verified as that of its signature.
+    """
+    target, sender = delivery.message.target, delivery.sender
+    if sender is None:
+        signatures = [value for name, value in delivery.message.headers if name.lower() in _SIGNATURES]
+        return f"{target} signed {hashlib.sha256(repr(signatures).encode()).hexdigest()}"
+    return target if _speaks_for_its_actor(sender, delivery) else f"{target} from {sender.actor}"
+
+
+def _speaks_for_its_actor(sender: Sender, delivery: Delivery) -> bool:
+    return is_same_origin(sender.actor, delivery.activity.actor)
+
+
+def _build_new(delivery: Delivery, hold: HoldPolicy, *, chain_key: str, is_selftest: bool) -> NewDelivery:
     message, activity, sender = delivery.message, delivery.activity, delivery.sender
     return NewDelivery(
         activity_id=activity.id,
         activity_type=activity.type,
         actor=activity.actor,
         object_id=activity.object_id,
-        chain_key=activity.chain_key,
-        inbox=message.target,
+        chain_key=chain_key,
+        inbox=_identify_inbox(delivery),
         method=message.method,
         scheme=message.scheme,
         authority=message.authority,

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 # Senders remembered at once; the least recently seen are forgotten, which only ever favours them.
 _MAX_DOMAINS: Final = 10_000
 
 
+# What one domain may have waiting once the backlog is half full: ten of the most persistent ones then still
+# leave room for everybody else.
+_SHARES: Final = 10
+
+# A share is never less than what an honest server sends while it catches up after a break.
+_LEAST_SHARE: Final = 100
+
+UNVERIFIED: Final = ""
+"""The one name for all whose sender is not known yet: anybody can make such deliveries, under any name."""
+
+
 class Backlog:
-    """How much is stored and not finished, as this process knows it.
+    """How much is stored and not finished, and whose, as this process knows it.
 
     It is counted here so that no delivery costs a count of the table, and set right from the table now
     and then; between replicas it is off by what the others did since.
@@ -21,20 +33,43 @@ class Backlog:
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
+        self._share = max(limit // _SHARES, _LEAST_SHARE)
         self._count = 0
+        self._by_domain: Counter[str] = Counter()
+
+    @property
+    def limit(self) -> int:
+        """How much may be stored and not finished."""
+        return self._limit
 
     @property
     def is_full(self) -> bool:
         """Tell whether nothing more may be stored."""
         return self._count >= self._limit
 
-    def add(self, change: int) -> None:
+    @property
+    def is_worth_a_recount(self) -> bool:
+        """Tell whether shares may soon decide, so that they should be counted in the table."""
+        return self._count * 4 >= self._limit or self._by_domain[UNVERIFIED] * 2 >= self._share
+
+    def has_room_for(self, domain: str) -> bool:
+        """Tell whether a domain has less waiting than its share, as far as that matters by now."""
+        is_bounded = domain == UNVERIFIED or self._count * 2 >= self._limit
+        return not is_bounded or self._by_domain[domain] < self._share
+
+    def add(self, change: int, *, domain: str | None = None) -> None:
         """Note deliveries that were stored, or with a negative number finished."""
         self._count = max(0, self._count + change)
+        if domain is not None:
+            self._by_domain[domain] += change
+            if self._by_domain[domain] <= 0:
+                del self._by_domain[domain]
 
-    def set(self, count: int) -> None:
-        """Set what the table says."""
+    def set(self, count: int, *, by_domain: Mapping[str, int] | None = None) -> None:
+        """Set what the table says; without domains, what was counted of them stays."""
         self._count = count
+        if by_domain is not None:
+            self._by_domain = Counter(by_domain)
 
 
 class FairShare:
