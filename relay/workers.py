@@ -36,6 +36,10 @@ _HEARTBEAT: Final = LEASE / 3
 # Deliveries become due by themselves (retries, lost leases); notifications cover all others, so this
 # only bounds what a lost notification costs.
 _LONGEST_NAP: Final = timedelta(seconds=5)
+# What is due and cannot be claimed is somebody else's: a hold that housekeeping ends or a person must, or a
+# claim that is just being made. To ask again at once, for hours, would keep the database busy with nothing.
+_NAP_AFTER_MISS: Final = timedelta(seconds=1)
+_SHORTEST_NAP: Final = timedelta(milliseconds=20)
 _HOUSEKEEPING_EVERY: Final = timedelta(seconds=30)
 _HOUSEKEEPING_BATCH: Final = 500
 
@@ -111,10 +115,9 @@ class Workers:
     async def _nap(self) -> None:
         async with self._tools.database.connection() as conn:
             due = await delivery_lists.next_due(conn)
-        until_due = _LONGEST_NAP if due is None else due - self._tools.clock.now()
-        seconds = min(max(until_due, timedelta(milliseconds=20)), _LONGEST_NAP).total_seconds()
+        nap = decide_nap(due, now=self._tools.clock.now())
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(nap.total_seconds()):
                 await self._wake.wait()
 
     async def _pause(self, pause: timedelta) -> None:
@@ -252,6 +255,18 @@ class Workers:
         await asyncio.to_thread(
             self._tools.spool.purge_expired, now=now, max_age=self._settings.withheld_kept
         )
+
+
+def decide_nap(due: datetime | None, *, now: datetime) -> timedelta:
+    """Decide how long to wait for a wake-up after there was nothing to claim.
+
+    Args:
+        due: When the next delivery is due; it may be past. None if none is waited for.
+        now: The time.
+    """
+    if due is None:
+        return _LONGEST_NAP
+    return min(max(due - now, _SHORTEST_NAP), _LONGEST_NAP) if due > now else _NAP_AFTER_MISS
 
 
 def _kinds(error: BaseException) -> set[str]:
