@@ -59,7 +59,8 @@ class Policy:
         rules: One rule for each category; a category without one is withheld.
         conditions: What to do about media that nobody could look at.
         enforces_media: A door of ours stands before the backend's own media fetches, so that media
-            can stay withheld while the text goes through. Without one the delivery is held.
+            can stay withheld while the text goes through. Without one the delivery is held, and with one,
+            too, where the bytes are in the text.
     """
 
     rules: Mapping[Category, Rule]
@@ -108,15 +109,34 @@ def _decide_delivery(
 ) -> tuple[DeliveryDecision, str]:
     if any(drops for _, drops in judged):
         return DeliveryDecision.DROP, "policy"
-    stopped = [outcome for outcome, _ in judged if outcome.decision is not MediaDecision.RELEASE]
-    if not is_complete and not policy.enforces_media:
+    if not is_complete:
+        # No door helps: what nobody looked at may be bytes that travel in the activity itself.
         return DeliveryDecision.HOLD, "too_many_references"
-    if not stopped or policy.enforces_media:
+    stopped = [outcome for outcome, _ in judged if outcome.decision is not MediaDecision.RELEASE]
+    # What a media door of ours stands before stays withheld there; inline bytes go where the text goes.
+    binding = [outcome for outcome in stopped if not policy.enforces_media or is_inline(outcome)]
+    if not binding:
         return DeliveryDecision.FORWARD, "media_withheld" if stopped else "released"
+    return _decide_stopped(binding)
+
+
+def _decide_stopped(binding: list[MediaOutcome]) -> tuple[DeliveryDecision, str]:
+    """Decide about a delivery that must not go on as it is."""
+    if any(outcome.evidence.basis is EvidenceBasis.RULING for outcome in binding):
+        # A person has decided on exactly these bytes, so that there is nothing to wait for.
+        return DeliveryDecision.DROP, "ruled"
+    if any(outcome.purge and is_inline(outcome) for outcome in binding):
+        # To hold the activity would be to keep the bytes.
+        return DeliveryDecision.DROP, "policy"
     # A look that may still succeed is repeated first; a person is asked only about what is final.
-    if all(outcome.retry for outcome in stopped):
+    if all(outcome.retry for outcome in binding):
         return DeliveryDecision.RETRY, "not_examined"
     return DeliveryDecision.HOLD, "media_withheld"
+
+
+def is_inline(outcome: MediaOutcome) -> bool:
+    """Tell whether the bytes travel in the activity itself, so that only the delivery can be stopped."""
+    return outcome.evidence.reference.url[:5].lower() == "data:"
 
 
 def _judge(evidence: Evidence, policy: Policy) -> tuple[MediaOutcome, bool]:

@@ -75,6 +75,8 @@ _ACTIVITIES: Final = frozenset(
 _BY_OBJECT: Final = frozenset({"Create", "Update", "Delete", "Undo"})
 _FETCHED_BY_ID: Final = frozenset({"Announce", "Create", "Update"})
 _ACTORS: Final = frozenset({"Person", "Group", "Service", "Application", "Organization"})
+# What is for the receiving server's own people although it is addressed to nobody.
+_CONFIDENTIAL: Final = frozenset({"Flag"})
 _ADDRESSING: Final = ("to", "cc", "bto", "bcc", "audience")
 
 _Node = dict[str, "JsonValue"]
@@ -137,8 +139,7 @@ def _find_root(document: _Node, terms: Terms) -> _Node:
 
 
 def _objects(node: _Node, terms: Terms) -> list[JsonValue]:
-    value = terms.get(node, "object")
-    return value if isinstance(value, list) else [value]
+    return terms.all(node, "object")
 
 
 def _is_activity(node: _Node, terms: Terms) -> bool:
@@ -171,29 +172,39 @@ def _chain_key(node: _Node, terms: Terms) -> str:
 
 
 def _audience(node: _Node, terms: Terms) -> Audience:
-    """Read whom the innermost addressed object addresses, as the backend will when it shows it."""
+    """Read whom an activity addresses, as the most public of the servers behind us would read it.
+
+    Some show an object by its own addressing and some by its envelope's, so that public in one of them is
+    public. What addresses nobody at all (a reaction with an emoji, for instance) is no private message
+    either; to keep something private, one has to say for whom it is.
+    """
     addressed: list[str] = []
-    current: _Node | None = node
+    pending = [node]
     for _ in range(_MAX_WRAPPING):
-        if current is None:
-            break
-        here = [name for field in _ADDRESSING for name in _names(terms.get(current, field), terms)]
-        addressed = here or addressed
-        if not here and not _ACTORS.isdisjoint(terms.types(current)):
-            return Audience.PUBLIC  # An actor's own document is public by nature and has no addressing.
-        current = _inner(current, terms)
-    return Audience.RESTRICTED if PUBLIC.isdisjoint(addressed) else Audience.PUBLIC
+        for one in pending:
+            if not _ACTORS.isdisjoint(terms.types(one)):
+                return Audience.PUBLIC  # An actor's own document is public by nature, whatever it addresses.
+            addressed += [name for field in _ADDRESSING for name in _names(terms.all(one, field), terms)]
+        pending = [item for one in pending for item in _objects(one, terms) if isinstance(item, dict)]
+    if any(_is_public(name) for name in addressed):
+        return Audience.PUBLIC
+    is_private = bool(addressed) or not _CONFIDENTIAL.isdisjoint(terms.types(node))
+    return Audience.RESTRICTED if is_private else Audience.PUBLIC
 
 
-def _names(value: JsonValue, terms: Terms) -> list[str]:
-    return [terms.id(item) for item in (value if isinstance(value, list) else [value]) if item is not None]
+def _is_public(name: str) -> bool:
+    # A document's own context may give the vocabulary any prefix; the local name stays.
+    return name in PUBLIC or (name.endswith(":Public") and "/" not in name)
+
+
+def _names(values: list[JsonValue], terms: Terms) -> list[str]:
+    return [name for value in values if (name := terms.id(value))]
 
 
 def _find_dereferences(node: _Node, terms: Terms) -> tuple[str, ...]:
     """List the objects that the backend would fetch because the activity names them without embedding them.
 
-    An announced object whose embedded copy comes from somebody else's origin is fetched by careful servers,
-    too: the copy is the announcer's word about another's post.
+    An announced object whose embedded copy is of somebody else's post is fetched by careful servers, too.
     """
     ids: dict[str, None] = {}
     current: _Node | None = node
@@ -203,7 +214,7 @@ def _find_dereferences(node: _Node, terms: Terms) -> tuple[str, ...]:
         types = terms.types(current)
         for item in _objects(current, terms) if not _FETCHED_BY_ID.isdisjoint(types) else []:
             identifier = terms.id(item)
-            if isinstance(item, str) or _is_reference(item) or _is_foreign_copy(item, current, types, terms):
+            if isinstance(item, str) or _is_reference(item) or _is_anothers_copy(item, current, types, terms):
                 ids[identifier] = None
         inner = _inner(current, terms)
         current = inner if inner is not None and _is_activity(inner, terms) else None
@@ -216,10 +227,16 @@ def _is_reference(item: JsonValue) -> bool:
     return isinstance(item, dict) and item.keys() <= {"id", "type", "@id", "@type"}
 
 
-def _is_foreign_copy(item: JsonValue, node: _Node, types: tuple[str, ...], terms: Terms) -> bool:
+def _is_anothers_copy(item: JsonValue, node: _Node, types: tuple[str, ...], terms: Terms) -> bool:
+    """Tell whether an announced copy is not the announcer's own post.
+
+    Even on one origin the copy is the announcer's word about another's post, and servers fetch the post.
+    """
     if "Announce" not in types or not isinstance(item, dict) or _is_activity(item, terms):
         return False
-    return _origin(terms.id(item)) != _origin(terms.id(terms.get(node, "actor")))
+    announcer = terms.id(terms.get(node, "actor"))
+    author = terms.id(terms.get(item, "attributedTo"))
+    return not author or author != announcer or _origin(terms.id(item)) != _origin(announcer)
 
 
 def _origin(url: str) -> str:

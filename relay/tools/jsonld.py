@@ -103,16 +103,22 @@ class Terms:
                 return value
         return None
 
+    def all(self, node: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
+        """List the values of a property under all its names, the plain one first.
+
+        A JSON-LD processor takes them for one list, other servers read one of them; none may hide another.
+        """
+        values = [node[name]] if name in node else []
+        values += [
+            value
+            for key, value in node.items()
+            if (key.endswith(name) or key in self._aliases) and key != name and self.of(key) == name
+        ]
+        return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
     def types(self, node: Mapping[str, JsonValue]) -> tuple[str, ...]:
         """List the types of a node, first named first."""
-        value = node.get("type")
-        if value is None:
-            value = self.get(node, "type")
-        if isinstance(value, str):
-            return (self.of(value),)
-        if isinstance(value, list):
-            return tuple(self.of(item) for item in value if isinstance(item, str))
-        return ()
+        return tuple(self.of(item) for item in self.all(node, "type") if isinstance(item, str))
 
     def id(self, value: JsonValue) -> str:
         """Return the id of what a property points to, be it a string, an object or a list; empty if none."""

@@ -302,7 +302,16 @@ def test_a_wrapped_update_queues_behind_the_wrapped_create() -> None:
         ({**samples.LIKE, "type": "Create"}, (samples.LIKE["object"],)),
         ({**samples.ANNOUNCE, "object": {"type": "Note", "id": "https://other.example/1", "content": "x"}},
          ("https://other.example/1",)),
-        ({**samples.ANNOUNCE, "object": {"type": "Note", "id": "https://social.example/1", "name": "x"}}, ()),
+        ({**samples.ANNOUNCE, "object": {"type": "Note", "id": "https://social.example/1", "name": "x"}},
+         ("https://social.example/1",)),
+        ({**samples.ANNOUNCE, "object": {"type": "Note", "id": "https://social.example/1", "name": "x",
+                                         "attributedTo": samples.ANNOUNCE["actor"]}}, ()),
+        ({**samples.ANNOUNCE, "object": {"type": "Note", "id": "https://social.example/1", "name": "x",
+                                         "attributedTo": "https://social.example/users/other"}},
+         ("https://social.example/1",)),
+        ({**samples.LIKE, "@type": "Announce"}, (samples.LIKE["object"],)),
+        ({**samples.ANNOUNCE, "as:object": "https://a.example/2"},
+         (samples.ANNOUNCE["object"], "https://a.example/2")),
         ({**samples.PIEFED, "object": samples.ANNOUNCE}, (samples.ANNOUNCE["object"],)),
         (samples.PIEFED, ()),
         (samples.MASTODON, ()),
@@ -313,13 +322,46 @@ def test_objects_that_the_backend_would_fetch_are_listed(document: dict, expecte
     assert extract(document).dereference == expected
 
 
-def test_the_object_and_not_its_envelope_says_who_may_see_it() -> None:
-    assert (
-        extract(samples.create({"to": ["https://social.example/users/bob"]})).audience is Audience.RESTRICTED
-    )
-    assert extract(samples.create({}, to=["https://social.example/users/bob"])).audience is Audience.PUBLIC
-    assert extract({**samples.LIKE, "to": samples.PUBLIC}).audience is Audience.PUBLIC
-    assert extract(samples.LIKE).audience is Audience.RESTRICTED
+BOB = "https://social.example/users/bob"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        samples.create({"to": [BOB]}),
+        samples.create({}, to=[BOB]),
+        samples.create({"to": [BOB]}, **{"to": BOB, "cc": BOB, "as:cc": "as:Public"}),
+        samples.create({"to": [BOB]}, to={"id": "as:Public"}, cc=[]),
+        samples.create(
+            {"to": [BOB], "https://www.w3.org/ns/activitystreams#cc": samples.PUBLIC}, to=BOB, cc=[]
+        ),
+        samples.create({"to": [BOB]}, to=["pub:Public"], cc=[]),
+        {**samples.LIKE, "to": samples.PUBLIC},
+        samples.LIKE,
+        {**samples.ACTOR_UPDATE, "to": BOB, "object": {**samples.ACTOR_UPDATE["object"], "to": BOB}},
+        {
+            **samples.ANNOUNCE,
+            "to": BOB,
+            "object": [{"type": "Note", "to": BOB}, {"type": "Note", "cc": "Public"}],
+        },
+    ],
+)
+def test_what_any_server_would_show_to_everybody_is_public(document: dict) -> None:
+    assert extract(document).audience is Audience.PUBLIC
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        samples.create({"to": [BOB]}, to=[BOB], cc=[]),
+        samples.create({"to": []}, to=[BOB], cc=[]),
+        samples.create({"to": ["https://social.example/users/ada/followers"]}, to=[], cc=[]),
+        samples.create({"to": ["https://social.example/:Public"]}, to=[], cc=[]),
+        {**samples.LIKE, "type": "Flag"},
+    ],
+)
+def test_what_says_for_whom_it_is_is_private(document: dict) -> None:
+    assert extract(document).audience is Audience.RESTRICTED
 
 
 def test_an_activity_in_a_graph_is_found() -> None:
