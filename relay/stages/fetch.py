@@ -6,10 +6,13 @@ import base64
 import binascii
 import hashlib
 import re
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from relay.model import FetchFailure, Media, MediaReference
+
+if TYPE_CHECKING:
+    from relay.tools.transfers import Reserve
 
 # RFC 2397 section 3. A comma inside a quoted parameter would end the media type early; nobody quotes there.
 _DATA_URI: Final = re.compile(r"data:([^,]*),(.*)", re.IGNORECASE | re.DOTALL)
@@ -24,19 +27,29 @@ _CHARACTERS_PER_OCTET: Final = 4
 class MediaSource(Protocol):
     """What fetches media."""
 
-    async def fetch_media(self, url: str, *, max_bytes: int | None = None) -> Media | FetchFailure:
+    async def fetch_media(
+        self, url: str, *, max_bytes: int | None = None, reserve: Reserve | None = None
+    ) -> Media | FetchFailure:
         """Fetch the bytes behind an http(s) URL."""
         ...
 
 
-async def fetch(reference: MediaReference, *, client: MediaSource, max_bytes: int) -> Media | FetchFailure:
+async def fetch(
+    reference: MediaReference, *, client: MediaSource, max_bytes: int, reserve: Reserve | None = None
+) -> Media | FetchFailure:
     """Get the bytes of a media reference, over the network or out of the reference itself.
+
+    Args:
+        reference: What is pointed at.
+        client: What fetches.
+        max_bytes: The bound on the bytes.
+        reserve: Waits for room in memory for the bytes as they arrive.
 
     Not checked here: that the bytes are what the reference or the origin declares.
     """
     if reference.url[:5].lower() == "data:":
         return read_data_uri(reference.url, max_bytes=max_bytes)
-    return await client.fetch_media(reference.url, max_bytes=max_bytes)
+    return await client.fetch_media(reference.url, max_bytes=max_bytes, reserve=reserve)
 
 
 def read_data_uri(uri: str, *, max_bytes: int) -> Media | FetchFailure:

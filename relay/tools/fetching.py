@@ -40,6 +40,7 @@ from signatures.message import Headers, RequestMessage, header_values
 if TYPE_CHECKING:
     from relay.clock import Clock
     from relay.tools.policy import FetchPolicy
+    from relay.tools.transfers import Reserve
 
 # aiohttp's own default for one line; RFC 9110 section 5.4 leaves the number to the recipient.
 MAX_HEADER_LINE_BYTES: Final = 8190
@@ -70,7 +71,12 @@ class GuardedClient:
         self._schemes: OrderedDict[Origin, Scheme] = OrderedDict()
 
     async def fetch_media(
-        self, url: str, *, max_bytes: int | None = None, headers: Headers = ()
+        self,
+        url: str,
+        *,
+        max_bytes: int | None = None,
+        headers: Headers = (),
+        reserve: Reserve | None = None,
     ) -> Media | FetchFailure:
         """Fetch the bytes that a media reference points at, following redirects.
 
@@ -78,6 +84,7 @@ class GuardedClient:
             url: Anything; what is no admissible http(s) URL is REFUSED_URL.
             max_bytes: The bound on the body; None for the policy's.
             headers: Sent besides the client's own, to the first origin only.
+            reserve: Waits for room in memory for the bytes as they arrive.
         """
         origin = _find_origin(url)
 
@@ -90,6 +97,7 @@ class GuardedClient:
             prepare,
             judge=judge_media,
             max_bytes=self._policy.max_bytes if max_bytes is None else max_bytes,
+            reserve=reserve,
         )
         if isinstance(answer, FetchFailure):
             return answer
@@ -173,7 +181,13 @@ class GuardedClient:
             self._schemes.popitem(last=False)
 
     async def _chase(
-        self, url: str, prepare: Prepare, *, judge: Judge, max_bytes: int
+        self,
+        url: str,
+        prepare: Prepare,
+        *,
+        judge: Judge,
+        max_bytes: int,
+        reserve: Reserve | None = None,
     ) -> Answer | FetchFailure:
         """Follow redirects to their end, all hops together within the total time."""
         try:
@@ -189,6 +203,7 @@ class GuardedClient:
                             judge=judge,
                             max_bytes=max_bytes,
                             follows=True,
+                            reserve=reserve,
                         )
                     )
                     if not isinstance(answer, Redirect):

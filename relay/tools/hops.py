@@ -13,7 +13,7 @@ from yarl import URL
 from relay.model import FetchFailure
 from relay.tools.failures import REDIRECTS, Judge, failure_of
 from relay.tools.policy import HTTP_PORT, FetchPolicy
-from relay.tools.transfers import Body, read_body
+from relay.tools.transfers import Body, Reserve, read_body
 from signatures.message import Headers, header_values
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Ask:
     Attributes:
         follows: Redirects are wanted as such, without their bodies.
         judge: Decides from status and headers whether the body is read.
+        reserve: Waits for room for the body as it arrives; None where it is short.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Ask:
     judge: Judge
     max_bytes: int
     follows: bool
+    reserve: Reserve | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,11 @@ class Hopper:
         if declared is not None and declared > ask.max_bytes:
             return FetchFailure.TOO_LARGE
         body = await read_body(
-            response.content, max_bytes=ask.max_bytes, policy=self._policy, clock=self._clock
+            response.content,
+            max_bytes=ask.max_bytes,
+            policy=self._policy,
+            clock=self._clock,
+            reserve=ask.reserve,
         )
         if isinstance(body, FetchFailure):
             return body

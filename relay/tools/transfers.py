@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from relay.clock import Clock
     from relay.tools.policy import FetchPolicy
+
+
+Reserve = Callable[[int], Awaitable[None]]
+"""Wait until there is room in memory for so many more bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +35,21 @@ class Body:
 
 
 async def read_body(
-    stream: StreamReader, *, max_bytes: int, policy: FetchPolicy, clock: Clock
+    stream: StreamReader,
+    *,
+    max_bytes: int,
+    policy: FetchPolicy,
+    clock: Clock,
+    reserve: Reserve | None = None,
 ) -> Body | FetchFailure:
     """Read a body to its end, or give up as soon as a bound is passed.
+
+    Args:
+        stream: Where it comes from.
+        max_bytes: The bound on it.
+        policy: The bounds on its pace.
+        clock: Measures the pace.
+        reserve: Waits for room for so many more bytes; the time that it takes is not the origin's.
 
     Returns:
         The body; TOO_LARGE after more than `max_bytes`; TOO_SLOW where nothing came for the grace time
@@ -57,6 +74,10 @@ async def read_body(
         size += len(chunk)
         if size > max_bytes:
             return FetchFailure.TOO_LARGE
+        if reserve is not None:
+            waited_from = clock.monotonic()
+            await reserve(len(chunk))
+            began += clock.monotonic() - waited_from
         digest.update(chunk)
         chunks.append(chunk)
         elapsed = clock.monotonic() - began

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from relay.model import FetchFailure, Location, Media, MediaReference
 from relay.stages.fetch import fetch, read_data_uri
+
+if TYPE_CHECKING:
+    from relay.tools.transfers import Reserve
 
 BOUND = 1000
 
@@ -20,7 +24,10 @@ class Recording:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int | None]] = []
 
-    async def fetch_media(self, url: str, *, max_bytes: int | None = None) -> Media | FetchFailure:
+    async def fetch_media(
+        self, url: str, *, max_bytes: int | None = None, reserve: Reserve | None = None
+    ) -> Media | FetchFailure:
+        assert reserve is None
         self.asked.append((url, max_bytes))
         return FetchFailure.GONE
 
