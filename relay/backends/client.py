@@ -7,69 +7,47 @@ comes from the configuration, never from the network. What is sent are a sender'
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
+from relay.backends.answer import HOP_BY_HOP, BackendAnswer, BackendDown
+from relay.backends.connection import Connection, build_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from signatures.message import Headers, RequestMessage
+    from signatures.message import RequestMessage
 
-# Connection-specific fields end at each hop. Source: RFC 9110, 7.6.1.
-HOP_BY_HOP: Final = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-
-# An inbox answers with a word or a small document; anything longer is cut here.
-_MAX_ANSWER_BYTES: Final = 64 * 1024
+__all__ = ["HOP_BY_HOP", "BackendAnswer", "BackendClient", "BackendDown", "open_backend"]
 
 # More connections than a backend's own worker threads would only queue there.
 _MAX_CONNECTIONS: Final = 64
 
-_AUTOMATIC: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+# A server on the same machine or in the same room takes a connection in milliseconds.
+_MAX_CONNECT_S: Final = 5.0
 
+# Servers end connections that idle for 5 s (Node.js) or longer. One that ends while a request is on its
+# way looks like a backend that broke, so that we leave first.
+_MAX_IDLE_S: Final = 4.0
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendAnswer:
-    """What the backend said."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendDown:
-    """The backend said nothing.
-
-    Attributes:
-        reason: What kind of silence: `refused`, `timeout` or `broken`.
-    """
-
-    reason: str
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 class BackendClient:
     """Send requests to one backend, byte for byte."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: URL) -> None:
-        self._session = session
-        self._base = base
+    def __init__(self, base_url: str, *, timeout_s: float) -> None:
+        parts = urlsplit(base_url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or _PORTS.get(parts.scheme, 80)
+        self._authority = parts.netloc
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._timeout_s = timeout_s
+        self._slots = asyncio.Semaphore(_MAX_CONNECTIONS)
+        # With the time since when each has nothing to do; the last one that was used stands last.
+        self._idle: list[tuple[float, Connection]] = []
 
     async def send(self, message: RequestMessage) -> BackendAnswer | BackendDown:
         """Send a request with exactly its target, headers and body.
@@ -77,34 +55,51 @@ class BackendClient:
         Connection-specific headers are left out. Redirects are the sender's to follow and come back
         as answers.
         """
-        headers: CIMultiDict[str] = CIMultiDict()
-        for name, value in message.headers:
-            if name.lower() not in HOP_BY_HOP and name.lower() != "content-length":
-                headers.add(name, value)
-        # yarl would normalise the target; the signature covers it as it was written.
-        url = URL(f"{self._base.scheme}://{self._base.raw_authority}{message.target}", encoded=True)
+        request = build_request(message, authority=self._authority)
         try:
-            async with self._session.request(
-                message.method,
-                url,
-                headers=headers,
-                data=message.body,
-                allow_redirects=False,
-                skip_auto_headers=_AUTOMATIC,
-            ) as response:
-                body = await response.content.read(_MAX_ANSWER_BYTES)
-                kept = tuple(
-                    (name, value)
-                    for name, value in response.headers.items()
-                    if name.lower() not in HOP_BY_HOP and name.lower() != "content-length"
-                )
-                return BackendAnswer(status=response.status, headers=kept, body=body)
-        except aiohttp.ClientConnectorError:
-            return BackendDown(reason="refused")
+            async with asyncio.timeout(self._timeout_s), self._slots:
+                connection = self._find_idle()
+                if connection is None:
+                    try:
+                        connection = await self._connect()
+                    except OSError as error:
+                        return BackendDown(reason="timeout" if isinstance(error, TimeoutError) else "refused")
+                answer = await connection.exchange(request)
+                if connection.is_reusable:
+                    self._idle.append((asyncio.get_running_loop().time(), connection))
+                return answer
         except TimeoutError:
             return BackendDown(reason="timeout")
-        except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError):
+        except OSError:
             return BackendDown(reason="broken")
+
+    async def close(self) -> None:
+        """End the connections that are not in use."""
+        while self._idle:
+            _, connection = self._idle.pop()
+            await connection.close()
+
+    def _find_idle(self) -> Connection | None:
+        """Take the connection that was used last; those that idled for too long are ended."""
+        oldest_fresh = asyncio.get_running_loop().time() - _MAX_IDLE_S
+        while self._idle:
+            since, connection = self._idle.pop()
+            if connection.is_reusable and since >= oldest_fresh:
+                return connection
+            connection.abandon()
+        return None
+
+    async def _connect(self) -> Connection:
+        """Open a connection.
+
+        Raises:
+            OSError: The backend takes none, or cannot prove who it is.
+        """
+        async with asyncio.timeout(_MAX_CONNECT_S):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                Connection, self._host, self._port, ssl=self._tls
+            )
+        return connection
 
 
 @asynccontextmanager
@@ -115,11 +110,8 @@ async def open_backend(base_url: str, *, timeout_s: float) -> AsyncIterator[Back
         base_url: Scheme, host and port; a path is not used.
         timeout_s: How long one request may take as a whole. Senders give up after 5 to 10 s.
     """
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS),
-        timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(timeout_s, 5.0)),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-    ) as session:
-        yield BackendClient(session, URL(base_url))
+    client = BackendClient(base_url, timeout_s=timeout_s)
+    try:
+        yield client
+    finally:
+        await client.close()
