@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import shutil
 import signal
 import socket
@@ -25,6 +27,10 @@ START_SECONDS: Final = 90
 _STOP_SECONDS: Final = 30
 _POLL_SECONDS: Final = 0.05
 _ROOT: Final = Path(__file__).parents[2]
+
+# Below where Linux takes the ports of outgoing connections from (32768), so that none is lost between its
+# choice and its use; and elsewhere for each process that runs tests.
+_candidates = itertools.cycle(range(20_000 + os.getpid() % 400 * 30, 32_700))
 
 
 class RelayProcess:
@@ -209,9 +215,11 @@ def build_environment(*, backend_url: str, ports: Sequence[int], **settings: str
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return ports that nobody listened on a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return tuple(one.getsockname()[1] for one in sockets)
+    """Return ports that nobody listened on a moment ago, and that no outgoing connection is given."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_candidates)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+    return tuple(found)

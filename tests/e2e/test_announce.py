@@ -91,10 +91,6 @@ async def test_an_object_is_followed_to_where_its_origin_moved_it(scene: Scene, 
     assert await _outcome(scene, url) is State.HELD
 
 
-@pytest.mark.xfail(
-    reason="the line looks no further than the first object that it fetched; relay.pipeline.dereference",
-    strict=True,
-)
 @pytest.mark.parametrize("depth", [1, 2])
 async def test_what_a_fetched_object_only_names_is_not_passed_unseen(
     depth: int, scene: Scene, origin: Origin

@@ -35,7 +35,7 @@ PATIENCE_SECONDS: Final = 30
 
 _POLL_SECONDS: Final = 0.02
 
-_ORIGINS: Final = 120
+_ORIGINS: Final = 250
 """More than the tests take; a listening socket costs nothing."""
 
 RESTING: Final = FINAL | {State.HELD}
