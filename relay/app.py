@@ -31,7 +31,11 @@ from relay.tools.hash_lists import ListWatch, load_lists_into
 from relay.tools.identity import Identity, IdentitySigner
 from relay.tools.key_directory import KeyDirectory
 from relay.tools.key_files import load_or_create_keys
+from relay.tools.key_limits import LOOKUPS_AT_ONCE, LOOKUPS_PER_SECOND
 from relay.tools.key_store import DatabaseKeyStore
+from relay.tools.limits import FairShare
+from relay.tools.memory import MemoryBudget
+from relay.tools.politeness import PoliteClient
 from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
 from relay.web.admin import AdminPages
@@ -126,9 +130,11 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         )
         tools = Tools(
             database=database,
-            client=client,
+            client=PoliteClient(client, clock),
+            memory=MemoryBudget(),
             signer=signer,
             keys=key_directory,
+            lookups=FairShare(per_second=LOOKUPS_PER_SECOND, burst=LOOKUPS_AT_ONCE),
             authentication=assembly.build_authentication_policy(settings),
             scans=ScanTools(
                 scanning=scanning,

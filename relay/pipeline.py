@@ -16,7 +16,8 @@ knowing is evidence.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from relay.backends.client import BackendAnswer
@@ -30,7 +31,6 @@ from relay.model import (
     Evidence,
     EvidenceBasis,
     FetchFailure,
-    Location,
     Media,
     MediaReference,
     Sender,
@@ -44,8 +44,9 @@ from relay.stages.authenticate import (
     authenticate,
 )
 from relay.stages.bind import is_bound
-from relay.stages.consult import consult
+from relay.stages.consult import consult, was_released_unseen
 from relay.stages.decide import Policy, decide, judge
+from relay.stages.dereference import follow
 from relay.stages.dispatch import forward, pass_through
 from relay.stages.extract import extract, parse_activity
 from relay.stages.fetch import fetch
@@ -53,8 +54,9 @@ from relay.stages.preserve import preserve
 from relay.stages.publish import publish
 from relay.stages.scan import ScanTools, scan
 from relay.stages.store import is_queued_behind, store
-from relay.tools.urls import is_same_origin
-from signatures.message import RequestMessage
+from relay.tools.key_limits import BoundedKeys
+from relay.tools.references import MAX_REFERENCES, merge_references
+from signatures.message import RequestMessage, header_values
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,11 +66,13 @@ if TYPE_CHECKING:
     from relay.backends.choice import Backends
     from relay.clock import Clock
     from relay.metrics import Metrics
-    from relay.stages.authenticate import AuthenticationPolicy
+    from relay.stages.authenticate import AuthenticationPolicy, Keys
     from relay.stages.store import HoldPolicy
-    from relay.tools.documents import Document
-    from relay.tools.fetching import GuardedClient, Signer
+    from relay.tools.fetching import Signer
     from relay.tools.key_directory import KeyDirectory
+    from relay.tools.limits import FairShare
+    from relay.tools.memory import MemoryBudget
+    from relay.tools.politeness import PoliteClient
     from relay.tools.spool import Spool
     from signatures.strictjson import JsonValue
 
@@ -76,15 +80,24 @@ if TYPE_CHECKING:
 # enough that one delivery cannot take every worker.
 _SIDE_BY_SIDE: Final = 4
 
+# One fetch may take a minute and one scan a third of it. What has not been seen by then is not known yet, and
+# is looked at again later.
+_EXAMINE_WITHIN: Final = timedelta(minutes=2)
+
+# Senders give up after 5 s at the soonest; whose key takes longer is stored and verified by a worker.
+_KEY_WITHIN: Final = timedelta(seconds=4)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """Everything that the line works with; each stage is given only what it uses."""
 
     database: Database
-    client: GuardedClient
+    client: PoliteClient
+    memory: MemoryBudget
     signer: Signer
     keys: KeyDirectory
+    lookups: FairShare
     authentication: AuthenticationPolicy
     scans: ScanTools
     spool: Spool
@@ -138,11 +151,23 @@ async def receive(message: RequestMessage, *, remote_address: str, tools: Tools)
     Raises:
         MalformedActivityError: The body is not an activity.
         DatabaseUnavailableError: It could not be stored; nothing was accepted.
+        DatabaseError: As above, and it is no use to try again.
     """
+    if not header_values(message.headers, "signature"):
+        # Before the body costs anything: reading a hostile one to its end takes a quarter of a second.
+        return Refused(reason="no_signature")
     now = tools.clock.now()
     document = parse_activity(message.body)
     activity = extract(document)
-    sender = await identify(message, activity, document, tools=tools, now=now)
+    keys = BoundedKeys(
+        directory=tools.keys, fair_share=tools.lookups, address=remote_address, clock=tools.clock
+    )
+    sender: Sender | Vanished | Refused | None = None
+    try:
+        async with asyncio.timeout(_KEY_WITHIN.total_seconds()):
+            sender = await identify(message, activity, document, keys=keys, tools=tools, now=now)
+    except TimeoutError:
+        pass  # It stays unknown, like one whose origin is down.
     if isinstance(sender, Refused):
         return sender
     delivery = Delivery(
@@ -165,21 +190,26 @@ async def receive(message: RequestMessage, *, remote_address: str, tools: Tools)
 
 
 async def identify(
-    message: RequestMessage, activity: Activity, document: JsonValue, *, tools: Tools, now: datetime
+    message: RequestMessage,
+    activity: Activity,
+    document: JsonValue,
+    *,
+    keys: Keys,
+    tools: Tools,
+    now: datetime,
 ) -> Sender | Vanished | Refused | None:
     """Find out who sent a delivery; None while the key's origin does not answer.
 
     Raises:
         DatabaseUnavailableError: A key could not be looked up.
+        DatabaseError: As above, and it is no use to try again.
     """
-    authenticated = await authenticate(message, keys=tools.keys, now=now, policy=tools.authentication)
+    authenticated = await authenticate(message, keys=keys, now=now, policy=tools.authentication)
     match authenticated:
         case Rejected(reason=reason):
             return Refused(reason=reason.value)
         case Unverifiable(reason=UnverifiableReason.GONE):
-            # Nobody can sign any more for an actor that is gone, and its Delete is what arrives then. The
-            # backend knows whether it ever knew the actor, and decides.
-            return Vanished() if activity.type == "Delete" else Refused(reason="key_gone")
+            return Vanished() if _is_farewell(activity, document) else Refused(reason="key_gone")
         case Unverifiable():
             return None
         case Authenticated(sender=sender):
@@ -187,84 +217,84 @@ async def identify(
     assert_never(authenticated)
 
 
+def _is_farewell(activity: Activity, document: JsonValue) -> bool:
+    """Tell whether an activity is what arrives from an actor that is gone: a Delete and nothing else.
+
+    Nobody can sign any more for such an actor. The backend knows whether it ever knew it, and decides;
+    but nothing is fetched on the word of nobody.
+    """
+    is_delete = isinstance(document, dict) and document.get("type") == "Delete"
+    return is_delete and activity.type == "Delete" and not activity.points_at_something
+
+
 def needs_examination(activity: Activity, *, examines_restricted: bool) -> bool:
     """Tell whether an activity points at anything that the line must look at."""
-    points_at_something = bool(activity.references or activity.dereference)
-    return points_at_something and (activity.audience is Audience.PUBLIC or examines_restricted)
+    return activity.points_at_something and (activity.audience is Audience.PUBLIC or examines_restricted)
 
 
 async def examine(stored: StoredDelivery, *, tools: Tools) -> Decision:
     """Examine everything that a stored delivery points at, and decide.
 
     Raises:
-        DatabaseError: Verdicts could not be read or kept; the delivery is examined again later.
+        MalformedActivityError: The stored body is no activity that can be read.
+        DatabaseError: Verdicts could not be read or kept, possibly inside an ExceptionGroup; the
+            delivery is examined again later.
     """
     document = parse_activity(stored.body)
     activity = extract(document)
     if stored.sender_actor is None:
         # Its key could not be had when it came in. Nothing goes on before its sender is known.
-        sender = await identify(_message(stored), activity, document, tools=tools, now=stored.received_at)
+        sender = await identify(
+            _message(stored), activity, document, keys=tools.keys, tools=tools, now=stored.received_at
+        )
         if sender is None:
             return Decision(delivery=DeliveryDecision.RETRY, outcomes=(), reason="sender_unknown")
         if isinstance(sender, Refused):
             return Decision(delivery=DeliveryDecision.DROP, outcomes=(), reason=sender.reason)
     if not needs_examination(activity, examines_restricted=tools.examines_restricted):
         return decide((), tools.policy)
-    named, unknown = await dereference(activity, tools=tools)
-    references = {reference.url: reference for reference in (*activity.references, *named.references)}
+    deadline = asyncio.get_running_loop().time() + _EXAMINE_WITHIN.total_seconds()
+    named = await follow(
+        activity, extract=extract, client=tools.client, signer=tools.signer, deadline=deadline
+    )
+    references = merge_references((*activity.references, *named.references))
+    is_complete = not (activity.is_truncated or named.is_truncated or len(references) > MAX_REFERENCES)
     gate = asyncio.Semaphore(_SIDE_BY_SIDE)
 
     async def examine_in_turn(reference: MediaReference) -> Evidence:
-        async with gate:
-            return await examine_media(reference, tools=tools)
+        try:
+            async with asyncio.timeout_at(deadline), gate:
+                return await examine_media(reference, tools=tools)
+        except TimeoutError:
+            return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=FetchFailure.TIMEOUT)
 
     async with asyncio.TaskGroup() as group:
-        looks = [group.create_task(examine_in_turn(reference)) for reference in references.values()]
-    evidence = (*(look.result() for look in looks), *unknown)
-    is_complete = not (activity.is_truncated or named.is_truncated)
+        looks = [group.create_task(examine_in_turn(one)) for one in references[:MAX_REFERENCES]]
+    evidence = (*(look.result() for look in looks), *named.unknown)
+    if await was_released_unseen(stored.id, database=tools.database):
+        # A person has let it go knowing that not everything in it could be seen.
+        evidence = tuple(_let_go(one) if one.basis is EvidenceBasis.FETCH else one for one in evidence)
+        is_complete = True
     return decide(evidence, tools.policy, is_complete=is_complete)
 
 
-async def dereference(activity: Activity, *, tools: Tools) -> tuple[Activity, tuple[Evidence, ...]]:
-    """Fetch what an activity only names, at its own origin, and extract that too.
-
-    Returns:
-        The activity with the references of the named objects, and evidence of not knowing for each
-        object that could not be had.
-    """
-    found: list[MediaReference] = []
-    unknown: list[Evidence] = []
-    is_truncated = False
-    for url in activity.dereference:
-        document = await tools.client.fetch_document(url, signer=tools.signer)
-        if not isinstance(document, FetchFailure) and not _speaks_for_itself(document):
-            document = FetchFailure.MALFORMED
-        if isinstance(document, FetchFailure):
-            reference = MediaReference(url=url, location=Location.ELSEWHERE)
-            unknown.append(Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=document))
-            continue
-        named = extract(document.value)
-        found += named.references
-        is_truncated = is_truncated or named.is_truncated
-    return replace(activity, references=tuple(found), is_truncated=is_truncated), tuple(unknown)
-
-
-def _speaks_for_itself(document: Document) -> bool:
-    """FEP-fe34: an object is believed only from the origin that its id names."""
-    identifier = document.value.get("id")
-    return isinstance(identifier, str) and is_same_origin(identifier, document.url)
+def _let_go(evidence: Evidence) -> Evidence:
+    return Evidence(reference=evidence.reference, basis=EvidenceBasis.RULING, is_allowed=True)
 
 
 async def examine_media(reference: MediaReference, *, tools: Tools) -> Evidence:
     """Turn one media reference into evidence."""
-    media = await fetch(reference, client=tools.client, max_bytes=tools.max_media_bytes)
-    if not isinstance(media, Media):
-        return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=media)
-    state = tools.scans.scanning.state_digest
-    evidence = await consult(media, reference, database=tools.database, state_digest=state)
-    if evidence is None:
-        evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
-    await preserve(judge(evidence, tools.policy), media, spool=tools.spool)
+    async with tools.memory.open_account() as account:
+        media = await fetch(
+            reference, client=tools.client, max_bytes=tools.max_media_bytes, reserve=account.grow
+        )
+        if not isinstance(media, Media):
+            return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=media)
+        state = tools.scans.scanning.state_digest
+        evidence = await consult(media, reference, database=tools.database, state_digest=state)
+        if evidence is None:
+            evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
+        await preserve(judge(evidence, tools.policy), media, spool=tools.spool)
     return evidence
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from db import rulings, verdicts
+from db import cases, rulings, verdicts
 from relay.model import Evidence, EvidenceBasis, Media, MediaReference
 from relay.tools.reuse import is_reusable
 from scanner.report import UnscannableReason, Verdict, report_from_json
@@ -47,3 +47,14 @@ async def consult(
         report=report,
         state_digest=state_digest,
     )
+
+
+async def was_released_unseen(delivery_id: int, *, database: Database) -> bool:
+    """Tell whether a person released a delivery although not everything in it could be looked at.
+
+    Raises:
+        DatabaseError: It cannot be known.
+    """
+    async with database.connection() as conn:
+        ruled = await cases.list_cases_of(conn, delivery_id)
+    return any(case.sha256 is None and case.state is cases.CaseState.RELEASED for case in ruled)

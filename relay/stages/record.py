@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 # What stands in place of a data: URI; the bytes it holds are in the activity itself.
 _INLINE: Final = "data:"
+# What stands in place of the address of media of which nothing is to be kept.
+_ERASED: Final = ""
+_UNEXAMINED: Final = "unexamined"
 
 
 async def record_decision(
@@ -104,11 +107,13 @@ def _next_state(
 
 def _build_row(delivery_id: int, ordinal: int, outcome: MediaOutcome) -> media.DeliveryMedia:
     evidence = outcome.evidence
-    is_inline = evidence.reference.url.startswith(_INLINE)
+    url = evidence.reference.url
+    if url[: len(_INLINE)].lower() == _INLINE:
+        url = _INLINE
     return media.DeliveryMedia(
         delivery_id=delivery_id,
         ordinal=ordinal,
-        url=_INLINE if is_inline else evidence.reference.url,
+        url=_ERASED if outcome.purge else url,
         location=evidence.reference.location.value,
         sha256=evidence.sha256,
         verdict=None if evidence.report is None else evidence.report.verdict.value,
@@ -120,19 +125,35 @@ def _build_row(delivery_id: int, ordinal: int, outcome: MediaOutcome) -> media.D
 
 async def _open_cases(conn: Connection, stored: StoredDelivery, decision: Decision, now: datetime) -> None:
     for outcome in decision.outcomes:
-        if not outcome.needs_case:
-            continue
-        case_id = await cases.open_case(
-            conn,
-            category=outcome.category or "unexamined",
-            delivery_id=stored.id,
-            sha256=outcome.evidence.sha256,
-            basis=_basis(outcome),
-            now=now,
-        )
-        if case_id is not None:
-            # The audit log says that there is a case, never what it is about.
-            await audit.append(conn, at=now, actor="relay", event="case_opened", detail={"case": case_id})
+        if outcome.needs_case:
+            await _open_case(
+                conn,
+                stored,
+                category=outcome.category or _UNEXAMINED,
+                sha256=outcome.evidence.sha256,
+                basis=_basis(outcome),
+                now=now,
+            )
+    if decision.delivery is DeliveryDecision.HOLD and not any(one.needs_case for one in decision.outcomes):
+        # What is held and nobody is asked about would be held until it is given up.
+        await _open_case(conn, stored, category=_UNEXAMINED, sha256=None, basis=decision.reason, now=now)
+
+
+async def _open_case(
+    conn: Connection,
+    stored: StoredDelivery,
+    *,
+    category: str,
+    sha256: bytes | None,
+    basis: str,
+    now: datetime,
+) -> None:
+    case_id = await cases.open_case(
+        conn, category=category, delivery_id=stored.id, sha256=sha256, basis=basis, now=now
+    )
+    if case_id is not None:
+        # The audit log says that there is a case, never what it is about.
+        await audit.append(conn, at=now, actor="relay", event="case_opened", detail={"case": case_id})
 
 
 def _basis(outcome: MediaOutcome) -> str:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _EXAMINATION_LEASE: Final = timedelta(seconds=90)
 _POLL: Final = timedelta(milliseconds=50)
 
+# What servers show as media if a response says so, whatever the bytes are (an SVG, for instance).
+_MEDIA_KINDS: Final = ("image/", "video/", "audio/")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanTools:
@@ -34,14 +37,14 @@ class ScanTools:
 
     Attributes:
         scanning: The scanner.
-        flights: Who is being scanned now, by digest and declared type.
+        flights: Who is being scanned now, by digest, declared type and the state of the scanner.
         database: Where verdicts are kept and examinations claimed.
         clock: The time.
         worker: The name of this process.
     """
 
     scanning: Scanning
-    flights: Flights[tuple[bytes, str | None], Report]
+    flights: Flights[tuple[bytes, str | None, bytes], Report]
     database: Database
     clock: Clock
     worker: str
@@ -51,11 +54,15 @@ async def scan(media: Media, reference: MediaReference, *, tools: ScanTools, sta
     """Scan the bytes and return what was found as evidence."""
     declared_type = media.content_type or reference.declared_type
     report = await tools.flights.share(
-        (media.sha256, declared_type), lambda: _examine(media, declared_type, tools, state_digest)
+        # Lists may be swapped while a scan runs, and its report does not speak for the new ones.
+        (media.sha256, declared_type, state_digest),
+        lambda: _examine(media, declared_type, tools, state_digest),
     )
-    # A bare link that led to a web page is a link; what was declared as media and is none stays unknown.
+    # A bare link that led to a web page is a link; what was declared as media, by whoever pointed at it or by
+    # its own origin, and is none stays unknown.
     is_page = report.reason is UnscannableReason.NOT_MEDIA and report.verdict is Verdict.UNSCANNABLE
-    if is_page and not reference.is_declared:
+    is_declared = reference.is_declared or (declared_type or "").startswith(_MEDIA_KINDS)
+    if is_page and not is_declared:
         return Evidence(reference=reference, basis=EvidenceBasis.NOT_MEDIA)
     return Evidence(
         reference=reference,

@@ -6,12 +6,14 @@ and documents are of one origin, the owner's own document publishes the key, and
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from relay.model import FetchFailure
+from relay.tools.connections import RESOLVER_THREADS
 from relay.tools.gates import Gates
 from relay.tools.key_documents import PublishedKey, read_key
 from relay.tools.urls import FetchUrl, MalformedUrlError, parse_url
@@ -28,6 +30,9 @@ MAX_REMEMBERED_KEYS: Final = 16_384
 MAX_REMEMBERED_ABSENCES: Final = 4096
 # A flood of invented key ids must not make the relay a flood for the host that they name.
 MAX_LOOKUPS_PER_HOST: Final = 4
+# Invented hosts whose name servers never answer take a thread of the resolver each; a quarter of the
+# threads stay free for media.
+MAX_LOOKUPS: Final = RESOLVER_THREADS * 3 // 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +154,11 @@ class KeyDirectory:
         self._absences: OrderedDict[str, tuple[Absence, datetime]] = OrderedDict()
         self._flights = Gates(1)
         self._hosts = Gates(MAX_LOOKUPS_PER_HOST)
+        self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
+
+    def is_known(self, key_id: str) -> bool:
+        """Tell whether the key, or its absence, is known without asking anybody."""
+        return self._recall(key_id) is not None
 
     async def find_key(self, key_id: str) -> FoundKey:
         """Find the key with this id, asking its origin only if it must."""
@@ -224,7 +234,7 @@ class KeyDirectory:
             url = parse_url(key_id)
         except MalformedUrlError:
             return KeyRefused(key_id=key_id, reason=Reason.WRONG_ORIGIN)
-        async with self._hosts.enter(url.authority):
+        async with self._hosts.enter(url.authority), self._lookups:
             document = await self._source.fetch_document(str(url), signer=self._signer)
             if isinstance(document, FetchFailure):
                 return _absence_of(key_id, document)

@@ -17,7 +17,7 @@ from signatures.digests import parse_digest_multibase
 from signatures.errors import SignatureError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from relay.tools.jsonld import Terms
     from signatures.strictjson import JsonValue
@@ -212,6 +212,16 @@ _IN_TEXT: Final = {
     True: _Claim(location=Location.CONTENT),
     False: _Claim(location=Location.ELSEWHERE, is_declared=False),
 }
+
+
+def merge_references(references: Iterable[MediaReference]) -> tuple[MediaReference, ...]:
+    """Keep each address once, as what some document most definitely says it is."""
+    merged: dict[str, MediaReference] = {}
+    for reference in references:
+        known = merged.setdefault(reference.url, reference)
+        if reference.is_declared and not known.is_declared:
+            merged[reference.url] = reference
+    return tuple(merged.values())
 
 
 def _take_string(text: str, claim: _Claim | None, collector: _Collector) -> None:
