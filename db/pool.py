@@ -50,6 +50,12 @@ _STATEMENT_CACHE: Final = 256
 _PASSING: Final = ("08", "25006", "40", "53", "55", "57", "58")
 
 
+# Source: PostgreSQL 18 manual, section 28.4 (asynchronous commit). It holds until the transaction ends.
+_DO_NOT_WAIT: Final = """-- do_not_wait
+SET LOCAL synchronous_commit TO off
+"""
+
+
 class Database:
     """A pool of connections."""
 
@@ -83,8 +89,13 @@ class Database:
             await self._release(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, *, waits_for_disk: bool = True) -> AsyncIterator[Connection]:
         """Lend a connection inside a transaction that commits unless the block raises.
+
+        Args:
+            waits_for_disk: The commit has reached the disk when the block ends. Where it is off, a database
+                server that loses its power may lose the transaction, but never one that waited and came
+                later: the log is written in order. For what may be done again, such as a claim.
 
         Raises:
             DatabaseUnavailableError: As for `connection`; nothing was committed, or the answer to the
@@ -92,6 +103,8 @@ class Database:
             DatabaseError: A statement was refused.
         """
         async with self.connection() as connection, connection.transaction():
+            if not waits_for_disk:
+                await connection.execute(_DO_NOT_WAIT)
             yield connection
 
     async def listen(self, channel: str, callback: Callable[[str], None]) -> None:
@@ -206,6 +219,7 @@ async def _open_pool(dsn: str, *, min_size: int, max_size: int) -> _Pool:
                 timeout=CONNECT_TIMEOUT.total_seconds(),
                 statement_cache_size=_STATEMENT_CACHE,
                 init=_init_connection,
+                reset=_leave_session,
                 server_settings=_server_settings(),
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
@@ -238,6 +252,15 @@ async def _init_connection(connection: Connection) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_encode_json, decoder=json.loads, format="text"
     )
+
+
+async def _leave_session(_: Connection) -> None:
+    """Give a connection back without a round trip that clears its session.
+
+    The pool itself ends an open transaction. Beyond that this package leaves nothing in a session: it sets
+    no parameters and takes no locks that outlive a transaction, cursors live inside of one, and listening
+    has a connection of its own.
+    """
 
 
 def _encode_json(value: object) -> str:

@@ -68,6 +68,7 @@ class Workers:
         self._settings = settings
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._restarts_counted = 0
 
     def wake(self, _payload: str = "") -> None:
@@ -92,12 +93,8 @@ class Workers:
     async def _work(self) -> None:
         while not self._stopping.is_set():
             try:
-                claimed = await self._claim()
-                if claimed is None:
-                    await self._nap()
-                else:
-                    # More may be waiting than one worker takes.
-                    self._wake.set()
+                claimed = await self._next()
+                if claimed is not None:
                     await self._process(claimed)
             except Exception as error:  # noqa: BLE001 (one bad delivery must not stop the queue)
                 # The lease is left to run out, so that the delivery is tried again and, at the third loss,
@@ -105,9 +102,24 @@ class Workers:
                 _log.error("worker_failed errors=%s", ",".join(sorted(_kinds(error))))
                 await self._pause(_AFTER_ERROR)
 
+    async def _next(self) -> StoredDelivery | None:
+        """Wait for the next delivery; None when there is to be no more work.
+
+        One idle worker looks at a time. All would find the same one delivery or the same nothing, and each
+        look takes the database's time from the delivery that is under way.
+        """
+        async with self._looking:
+            while not self._stopping.is_set():
+                claimed = await self._claim()
+                if claimed is not None:
+                    return claimed
+                await self._nap()
+        return None
+
     async def _claim(self) -> StoredDelivery | None:
         self._wake.clear()
-        async with self._tools.database.connection() as conn:
+        # A claim that is lost with the database's power is made again, like one whose worker died.
+        async with self._tools.database.transaction(waits_for_disk=False) as conn:
             return await deliveries.claim_delivery(
                 conn, worker=self._settings.name, lease=LEASE, now=self._tools.clock.now()
             )

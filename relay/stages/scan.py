@@ -80,7 +80,8 @@ async def _examine(media: Media, declared_type: str | None, tools: ScanTools, st
             return known
     report = await tools.scanning.scan(media.data, declared_type=declared_type)
     now = tools.clock.now()
-    async with tools.database.transaction() as conn:
+    # The decision, which rests on the verdict, is stored after it and waits for the disk for both.
+    async with tools.database.transaction(waits_for_disk=False) as conn:
         await media_table.record_media(
             conn,
             sha256=media.sha256,
@@ -109,7 +110,7 @@ def _reason(report: Report) -> str | None:
 
 
 async def _claim(sha256: bytes, tools: ScanTools) -> bool:
-    async with tools.database.connection() as conn:
+    async with tools.database.transaction(waits_for_disk=False) as conn:
         return await media_table.claim_examination(
             conn, sha256, worker=tools.worker, lease=_EXAMINATION_LEASE, now=tools.clock.now()
         )

@@ -158,3 +158,23 @@ async def test_a_cancelled_caller_gives_its_connection_back(dsn: str) -> None:
             task.cancel()
         async with database.connection() as conn:
             assert await deliveries.insert_delivery(conn, new_delivery()) is not None
+
+
+async def test_only_the_transaction_that_said_so_does_not_wait_for_the_disk(dsn: str) -> None:
+    async with open_database(dsn, min_size=1, max_size=1) as database:
+        seen = []
+        async with database.transaction(waits_for_disk=False) as conn:
+            seen.append(await conn.fetchval("SHOW synchronous_commit"))
+        async with database.transaction() as conn:
+            seen.append(await conn.fetchval("SHOW synchronous_commit"))
+        assert seen == ["off", "on"]
+
+
+async def test_a_transaction_that_was_left_open_ends_when_the_connection_is_given_back(dsn: str) -> None:
+    async with open_database(dsn, min_size=1, max_size=1) as database:
+        async with database.connection() as conn:
+            await conn.execute("BEGIN")
+            await conn.execute("CREATE TABLE undone (id integer)")
+        async with database.connection() as conn:
+            assert not conn.is_in_transaction()
+            assert await conn.fetchval("SELECT to_regclass('undone')") is None
