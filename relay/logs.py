@@ -14,6 +14,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -33,6 +35,7 @@ _ENCODED: Final = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/_-]{22,}={0,2}(?![\w+/-])
 _WORD: Final = re.compile(r"[a-z]*(?:[A-Z][a-z]{2,})*\d{0,6}|[A-Z]{1,12}\d{0,6}|\d{1,14}")
 _FIELD: Final = re.compile(r"(?:^|(?<= ))([a-z_]+)=(\S+)")
 
+_HTTP_SERVER: Final = "aiohttp.server"
 _QUIET_LIBRARIES: Final = ("aiohttp.access", "asyncio", "httpx", "httpcore", "transformers", "PIL")
 """Their own lines name addresses and files; only what goes wrong in them is wanted."""
 
@@ -54,7 +57,22 @@ def configure_logs(*, level: str, form: Literal["text", "json"], stream: TextIO 
     root.setLevel(level.upper())
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+    server = logging.getLogger(_HTTP_SERVER)
+    server.filters = [one for one in server.filters if not isinstance(one, WordsOfStrangers)]
+    server.addFilter(WordsOfStrangers())
     logging.captureWarnings(capture=True)
+
+
+class WordsOfStrangers(logging.Filter):
+    """Keep what could not be parsed as HTTP out of the log: the server quotes it, and anybody can send it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Reduce a record about an unparsable request to that fact."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args = "request_not_http", ()
+            record.exc_info, record.exc_text = None, None
+        return True
 
 
 def redact(text: str) -> str:
