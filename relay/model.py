@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from scanner.report import Report
     from signatures.message import RequestMessage
     from signatures.strictjson import JsonValue
+
+
+INLINE: Final = "data:"
+"""How inline media begins, and what is written down in its place: its bytes are in the activity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,11 @@ class MediaReference:
     declared_type: str | None = None
     is_declared: bool = True
     declared_digest: bytes | None = None
+
+    @property
+    def is_inline(self) -> bool:
+        """Tell whether the bytes travel in the activity itself, so that only the delivery can be stopped."""
+        return self.url[: len(INLINE)].lower() == INLINE
 
 
 class Audience(StrEnum):

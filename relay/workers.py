@@ -2,7 +2,7 @@
 
 Any number of workers in any number of processes share the queue in the database. A worker that dies
 leaves a lease behind, and another one goes on when it has run out. To stop is an event: what is under
-way is finished, nothing new is claimed.
+way is finished, nothing new is claimed; a long examination is broken off and put back.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from db import cases, deliveries, delivery_lists
+from db import deliveries, delivery_lists
 from db.errors import DatabaseError
 from relay.errors import MalformedActivityError
-from relay.lifecycle import FINAL, GIVE_UP_AFTER, LEASE, MAX_LEASE_LOSSES, State
+from relay.lifecycle import FINAL, LEASE, MAX_LEASE_LOSSES, State, decide_retry
 from relay.pipeline import Tools, deliver, examine, vouch
+from relay.stages.house import count_backlog, end_holds, forget
 from relay.stages.record import record_decision, record_dispatch
+from relay.tools.lanes import Lanes
+from relay.tools.limits import share_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from datetime import datetime
 
     from db.delivery_rows import StoredDelivery
+    from relay.model import Decision
 
 T = TypeVar("T")
 
@@ -41,11 +45,9 @@ _LONGEST_NAP: Final = timedelta(seconds=5)
 _NAP_AFTER_MISS: Final = timedelta(seconds=1)
 _SHORTEST_NAP: Final = timedelta(milliseconds=20)
 _HOUSEKEEPING_EVERY: Final = timedelta(seconds=30)
-_HOUSEKEEPING_BATCH: Final = 500
 
-# What a finished delivery is kept for: telling a duplicate, and answering an admin's question.
-_BODIES_KEPT: Final = timedelta(hours=1)
-_FINISHED_KEPT: Final = timedelta(days=7)
+# Ten times what an examination takes; one that takes longer waits for somebody, and so need not its worker.
+_PROMPT: Final = timedelta(seconds=2)
 
 # After an error of the database there is nothing to do but to wait for it.
 _AFTER_ERROR: Final = timedelta(seconds=1)
@@ -69,6 +71,7 @@ class Workers:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._looking = asyncio.Lock()
+        self._lanes = Lanes()
         self._restarts_counted = 0
 
     def wake(self, _payload: str = "") -> None:
@@ -86,21 +89,36 @@ class Workers:
             listening = group.create_task(self._tools.database.listen(deliveries.CHANNEL, self.wake))
             async with asyncio.TaskGroup() as working:
                 for _ in range(self._settings.count):
-                    working.create_task(self._work())
+                    working.create_task(self._work(working))
                 working.create_task(self._keep_house())
             listening.cancel()
 
-    async def _work(self) -> None:
+    async def _work(self, group: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
             try:
                 claimed = await self._next()
                 if claimed is not None:
-                    await self._process(claimed)
-            except Exception as error:  # noqa: BLE001 (one bad delivery must not stop the queue)
-                # The lease is left to run out, so that the delivery is tried again and, at the third loss,
-                # visibly given up. Only the kinds of the errors are named: their texts may quote rows.
-                _log.error("worker_failed errors=%s", ",".join(sorted(_kinds(error))))
-                await self._pause(_AFTER_ERROR)
+                    let_go = asyncio.Event()
+                    group.create_task(self._see_through(claimed, let_go))
+                    await let_go.wait()
+            except Exception as error:  # noqa: BLE001 (nothing may stop the queue)
+                await self._report(error)
+
+    async def _see_through(self, stored: StoredDelivery, let_go: asyncio.Event) -> None:
+        """Work on one delivery; the worker goes on to the next as soon as it is let go."""
+        try:
+            await self._process(stored, let_go)
+        except Exception as error:  # noqa: BLE001 (one bad delivery must not stop the queue)
+            # The lease is left to run out, so that the delivery is tried again and, at the third loss,
+            # visibly given up.
+            await self._report(error)
+        finally:
+            let_go.set()
+
+    async def _report(self, error: Exception) -> None:
+        """Name the kinds of the errors alone, for their texts may quote rows; then leave them a moment."""
+        _log.error("worker_failed errors=%s", ",".join(sorted(_kinds(error))))
+        await self._pause(_AFTER_ERROR)
 
     async def _next(self) -> StoredDelivery | None:
         """Wait for the next delivery; None when there is to be no more work.
@@ -137,23 +155,29 @@ class Workers:
             async with asyncio.timeout(pause.total_seconds()):
                 await self._stopping.wait()
 
-    async def _process(self, stored: StoredDelivery) -> None:
+    async def _process(self, stored: StoredDelivery, let_go: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(self._keep_lease(stored))
             try:
-                await self._carry_through(stored)
+                await self._carry_through(stored, let_go, group)
             finally:
                 beating.cancel()
 
     async def _keep_lease(self, stored: StoredDelivery) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT.total_seconds())
-            async with self._tools.database.connection() as conn:
-                await deliveries.extend_lease(
-                    conn, stored.id, worker=self._settings.name, lease=LEASE, now=self._tools.clock.now()
-                )
+            try:
+                async with self._tools.database.connection() as conn:
+                    await deliveries.extend_lease(
+                        conn, stored.id, worker=self._settings.name, lease=LEASE, now=self._now()
+                    )
+            except DatabaseError as error:
+                # Two more beats come before the lease ends; the work itself need not be lost over one.
+                _log.warning("lease_not_extended delivery=%d error=%s", stored.id, type(error).__name__)
 
-    async def _carry_through(self, stored: StoredDelivery) -> None:
+    async def _carry_through(
+        self, stored: StoredDelivery, let_go: asyncio.Event, group: asyncio.TaskGroup
+    ) -> None:
         """Take one delivery as far as it goes now."""
         if stored.attempts > MAX_LEASE_LOSSES:
             await self._bury(stored, "poison")
@@ -162,9 +186,12 @@ class Workers:
             await self._hand_over(stored)
             return
         try:
-            decision = await self._timed("examine", examine(stored, tools=self._tools))
+            decision = await self._timed("examine", self._examine(stored, let_go, group))
         except MalformedActivityError:
             await self._bury(stored, "malformed")
+            return
+        if decision is None:
+            await self._put_back(stored)
             return
         reached = await record_decision(
             stored, decision, database=self._tools.database, worker=self._settings.name, now=self._now()
@@ -174,6 +201,55 @@ class Workers:
             await self._hand_over(stored)
         if reached is not None:
             await vouch(stored, decision, tools=self._tools)
+
+    async def _examine(
+        self, stored: StoredDelivery, let_go: asyncio.Event, group: asyncio.TaskGroup
+    ) -> Decision | None:
+        """Examine a delivery, for long only where there is a lane for it; None where it was broken off."""
+        sender = share_of(stored.sender_actor)
+        if not self._lanes.has_share_left(sender):
+            return None
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                watching = group.create_task(self._watch(patience, let_go, sender))
+                try:
+                    return await examine(stored, tools=self._tools)
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            return None
+
+    async def _watch(self, patience: asyncio.Timeout, let_go: asyncio.Event, sender: str) -> None:
+        """Let the worker of a long examination go, or break it off: for want of a lane, or to stop."""
+        await asyncio.sleep(_PROMPT.total_seconds())
+        if not self._stopping.is_set() and self._lanes.has_lane_for(sender):
+            with self._lanes.enter(sender):
+                let_go.set()
+                await self._stopping.wait()
+        patience.reschedule(asyncio.get_running_loop().time())
+
+    async def _put_back(self, stored: StoredDelivery) -> None:
+        """Put a delivery whose examination was broken off back into the queue."""
+        due_at = decide_retry(tries=1, received_at=stored.received_at, now=self._now())
+        if due_at is None:
+            await self._bury(stored, "not_examined")
+            return
+        is_stopping = self._stopping.is_set()
+        async with self._tools.database.connection() as conn:
+            is_ours = await deliveries.advance(
+                conn,
+                stored.id,
+                expected=State.EXAMINING,
+                to=State.RECEIVED,
+                now=self._now(),
+                worker=self._settings.name,
+                due_at=self._now() if is_stopping else due_at,
+                reason="interrupted" if is_stopping else "busy",
+            )
+        self._count(stored, State.RECEIVED if is_ours else None)
 
     async def _hand_over(self, stored: StoredDelivery) -> None:
         dispatched = await self._timed("deliver", deliver(stored, tools=self._tools))
@@ -191,7 +267,7 @@ class Workers:
 
     async def _bury(self, stored: StoredDelivery, reason: str) -> None:
         async with self._tools.database.connection() as conn:
-            await deliveries.advance(
+            is_ours = await deliveries.advance(
                 conn,
                 stored.id,
                 expected=stored.state,
@@ -200,10 +276,9 @@ class Workers:
                 worker=self._settings.name,
                 reason=reason,
             )
-        _log.error("dead_letter delivery=%d reason=%s", stored.id, reason)
-        self._tools.metrics.count_delivery(outcome=State.DEAD.value)
+        self._count(stored, State.DEAD if is_ours else None, reason=reason)
 
-    def _count(self, stored: StoredDelivery, reached: State | None) -> None:
+    def _count(self, stored: StoredDelivery, reached: State | None, *, reason: str = "") -> None:
         if reached is None:
             _log.warning("lease_lost delivery=%d", stored.id)
             return
@@ -211,62 +286,46 @@ class Workers:
         if reached is not State.FORWARDING:
             self._tools.metrics.count_delivery(outcome=reached.value)
         if reached is State.DEAD:
-            _log.error("dead_letter delivery=%d", stored.id)
+            _log.error("dead_letter delivery=%d%s", stored.id, f" reason={reason}" if reason else "")
         if reached in FINAL:
-            self._tools.hold.backlog.add(-1)
+            self._tools.hold.backlog.add(-1, domain=share_of(stored.sender_actor))
 
     def _now(self) -> datetime:
         return self._tools.clock.now()
 
     async def _keep_house(self) -> None:
+        chores = (self._end_holds, self._forget, self._count_backlog, self._count_restarts)
         while not self._stopping.is_set():
-            try:
-                await self._end_holds()
-                await self._forget()
-                await self._count_backlog()
-                self._count_restarts()
-            except (DatabaseError, OSError) as error:
-                _log.error("housekeeping_failed error=%s", type(error).__name__)
+            for chore in chores:
+                try:
+                    await chore()
+                except Exception as error:  # noqa: BLE001 (one chore that fails must not end the others)
+                    _log.error("housekeeping_failed errors=%s", ",".join(sorted(_kinds(error))))
             await self._pause(_HOUSEKEEPING_EVERY)
 
     async def _end_holds(self) -> None:
-        """End the holding of deliveries whose budget is over.
+        await end_holds(
+            database=self._tools.database,
+            enforces_media=self._tools.policy.enforces_media,
+            now=self._now(),
+        )
 
-        With a media door the text goes through and its media stay withheld there. Without one the delivery
-        stays held for a ruling, and is given up, visibly, when nobody ruled in time.
-        """
-        now = self._now()
-        async with self._tools.database.transaction() as conn:
-            for summary in await delivery_lists.due_holds(conn, now=now, limit=_HOUSEKEEPING_BATCH):
-                if self._tools.policy.enforces_media:
-                    await deliveries.advance(
-                        conn, summary.id, expected=State.HELD, to=State.DECIDED, now=now, reason="budget_over"
-                    )
-                elif now >= summary.received_at + GIVE_UP_AFTER:
-                    await deliveries.advance(
-                        conn, summary.id, expected=State.HELD, to=State.DEAD, now=now, reason="never_ruled"
-                    )
-                    await cases.expire_cases(conn, delivery_id=summary.id, now=now)
+    async def _forget(self) -> None:
+        await forget(
+            database=self._tools.database,
+            spool=self._tools.spool,
+            withheld_kept=self._settings.withheld_kept,
+            now=self._now(),
+        )
 
     async def _count_backlog(self) -> None:
-        async with self._tools.database.connection() as conn:
-            counts = await delivery_lists.count_by_state(conn)
-        self._tools.hold.backlog.set(sum(count for state, count in counts.items() if state not in FINAL))
+        counts = await count_backlog(database=self._tools.database, backlog=self._tools.hold.backlog)
         self._tools.metrics.set_queue({state.value: count for state, count in counts.items()})
 
-    def _count_restarts(self) -> None:
+    async def _count_restarts(self) -> None:
         restarts = self._tools.scans.scanning.count_restarts()
         self._tools.metrics.count_decoder_restarts(restarts - self._restarts_counted)
         self._restarts_counted = restarts
-
-    async def _forget(self) -> None:
-        now = self._now()
-        async with self._tools.database.connection() as conn:
-            await delivery_lists.erase_bodies(conn, before=now - _BODIES_KEPT, limit=_HOUSEKEEPING_BATCH)
-            await delivery_lists.purge_finished(conn, before=now - _FINISHED_KEPT, limit=_HOUSEKEEPING_BATCH)
-        await asyncio.to_thread(
-            self._tools.spool.purge_expired, now=now, max_age=self._settings.withheld_kept
-        )
 
 
 def decide_nap(due: datetime | None, *, now: datetime) -> timedelta:

@@ -114,7 +114,9 @@ def _decide_delivery(
         return DeliveryDecision.HOLD, "too_many_references"
     stopped = [outcome for outcome, _ in judged if outcome.decision is not MediaDecision.RELEASE]
     # What a media door of ours stands before stays withheld there; inline bytes go where the text goes.
-    binding = [outcome for outcome in stopped if not policy.enforces_media or is_inline(outcome)]
+    binding = [
+        outcome for outcome in stopped if not policy.enforces_media or outcome.evidence.reference.is_inline
+    ]
     if not binding:
         return DeliveryDecision.FORWARD, "media_withheld" if stopped else "released"
     return _decide_stopped(binding)
@@ -125,18 +127,13 @@ def _decide_stopped(binding: list[MediaOutcome]) -> tuple[DeliveryDecision, str]
     if any(outcome.evidence.basis is EvidenceBasis.RULING for outcome in binding):
         # A person has decided on exactly these bytes, so that there is nothing to wait for.
         return DeliveryDecision.DROP, "ruled"
-    if any(outcome.purge and is_inline(outcome) for outcome in binding):
+    if any(outcome.purge and outcome.evidence.reference.is_inline for outcome in binding):
         # To hold the activity would be to keep the bytes.
         return DeliveryDecision.DROP, "policy"
     # A look that may still succeed is repeated first; a person is asked only about what is final.
     if all(outcome.retry for outcome in binding):
         return DeliveryDecision.RETRY, "not_examined"
     return DeliveryDecision.HOLD, "media_withheld"
-
-
-def is_inline(outcome: MediaOutcome) -> bool:
-    """Tell whether the bytes travel in the activity itself, so that only the delivery can be stopped."""
-    return outcome.evidence.reference.url[:5].lower() == "data:"
 
 
 def _judge(evidence: Evidence, policy: Policy) -> tuple[MediaOutcome, bool]:

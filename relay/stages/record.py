@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from db import audit, cases, deliveries, media
 from relay.lifecycle import LEASE, State, decide_retry
-from relay.model import DeliveryDecision, EvidenceBasis, Receipt
+from relay.model import INLINE, DeliveryDecision, EvidenceBasis, Receipt
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from db.pool import Connection, Database
     from relay.model import Decision, Dispatched, MediaOutcome
 
-# What stands in place of a data: URI; the bytes it holds are in the activity itself.
-_INLINE: Final = "data:"
 # What stands in place of the address of media of which nothing is to be kept.
 _ERASED: Final = ""
 _UNEXAMINED: Final = "unexamined"
@@ -107,9 +105,7 @@ def _next_state(
 
 def _build_row(delivery_id: int, ordinal: int, outcome: MediaOutcome) -> media.DeliveryMedia:
     evidence = outcome.evidence
-    url = evidence.reference.url
-    if url[: len(_INLINE)].lower() == _INLINE:
-        url = _INLINE
+    url = INLINE if evidence.reference.is_inline else evidence.reference.url
     return media.DeliveryMedia(
         delivery_id=delivery_id,
         ordinal=ordinal,

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from db import deliveries, delivery_lists
 from db.delivery_rows import NewDelivery
-from relay.tools.limits import UNVERIFIED
+from relay.tools.limits import domain_of, share_of
 from relay.tools.urls import is_same_origin
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from db.delivery_rows import StoredDelivery
     from db.pool import Connection, Database
     from relay.model import Delivery, Sender
     from relay.tools.limits import Backlog, FairShare
@@ -145,21 +144,6 @@ def delivery_domain(delivery: Delivery) -> str:
     if delivery.sender is None:
         return delivery.remote_address
     return domain_of(delivery.sender.actor)
-
-
-def share_of(sender_actor: str | None) -> str:
-    """Name whose share of the backlog a delivery takes."""
-    return UNVERIFIED if sender_actor is None else domain_of(sender_actor)
-
-
-def stored_share(stored: StoredDelivery) -> str:
-    """Name whose share of the backlog a stored delivery takes."""
-    return share_of(stored.sender_actor)
-
-
-def domain_of(actor: str) -> str:
-    """Cut the domain, with its port if it names one, out of an actor's id."""
-    return actor.partition("://")[2].partition("/")[0].lower()
 
 
 def _ends_its_chain(delivery: Delivery) -> bool:

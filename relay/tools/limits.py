@@ -24,6 +24,16 @@ UNVERIFIED: Final = ""
 """The one name for all whose sender is not known yet: anybody can make such deliveries, under any name."""
 
 
+def share_of(sender_actor: str | None) -> str:
+    """Name whose share of the backlog a delivery takes; None for a sender that is not known."""
+    return UNVERIFIED if sender_actor is None else domain_of(sender_actor)
+
+
+def domain_of(actor: str) -> str:
+    """Cut the domain, with its port if it names one, out of an actor's id."""
+    return actor.partition("://")[2].partition("/")[0].lower()
+
+
 class Backlog:
     """How much is stored and not finished, and whose, as this process knows it.
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from db import deliveries
 from relay.lifecycle import State
 from relay.model import Location, MediaReference, Sender
-from relay.stages.store import HoldPolicy, NotStored, is_queued_behind, share_of, store
-from relay.tools.limits import UNVERIFIED, Backlog, FairShare
+from relay.stages.store import HoldPolicy, NotStored, is_queued_behind, store
+from relay.tools.limits import UNVERIFIED, Backlog, FairShare, share_of
 from tests.relay.stages.parts import ALICE, NOTE, delivery
 
 if TYPE_CHECKING:
