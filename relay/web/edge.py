@@ -62,7 +62,9 @@ def is_inbox(target: str) -> bool:
 
 def is_ambiguous(target: str) -> bool:
     """Tell whether two servers could read a raw request target differently."""
-    return not target.startswith("/") or _AMBIGUOUS.search(target.partition("?")[0]) is not None
+    # RFC 9112, 3.2: no form of a request target has a fragment. Whoever cuts one off sees another path.
+    is_origin_form = target.startswith("/") and "#" not in target
+    return not is_origin_form or _AMBIGUOUS.search(target.partition("?")[0]) is not None
 
 
 def parse_arrival(request: web.BaseRequest, body: bytes, *, trusted_proxies: Sequence[Network]) -> Arrival:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -15,6 +15,7 @@ from db.errors import DatabaseError
 from relay.errors import MalformedActivityError
 from relay.pipeline import Accepted, Overloaded, PassedThrough, Refused, Reply, Tools, receive
 from relay.web import problems
+from relay.web.bodies import Bodies, TooMuchInHandError, TooSlowError
 from relay.web.edge import AmbiguousRequestError, Network, is_ambiguous, is_inbox, parse_arrival
 
 if TYPE_CHECKING:
@@ -24,6 +25,17 @@ _log = logging.getLogger(__name__)
 
 # Senders give up after 5 to 30 seconds; a database that hangs must not keep their connections for ever.
 _ANSWER_WITHIN: Final = timedelta(seconds=30)
+
+# What can go wrong with a delivery; anything else is a fault of ours.
+_KNOWN: Final = (
+    AmbiguousRequestError,
+    DatabaseError,
+    MalformedActivityError,
+    TimeoutError,
+    TooMuchInHandError,
+    TooSlowError,
+    web.HTTPRequestEntityTooLarge,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,7 @@ class InboxDoor:
         hosts: The names under which deliveries may reach us; empty for any. A signature binds a delivery
             to the host it was made for, and one made for another server is not for us.
         answer_within: How long taking in one delivery may last; past it nothing is known to be stored.
+        bodies: What is being taken in now.
     """
 
     tools: Tools
@@ -44,6 +57,7 @@ class InboxDoor:
     max_body_bytes: int
     hosts: frozenset[str]
     answer_within: timedelta = _ANSWER_WITHIN
+    bodies: Bodies = field(default_factory=Bodies)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request to an inbox."""
@@ -60,25 +74,33 @@ class InboxDoor:
 
     async def _take(self, request: web.Request) -> web.Response:
         try:
-            body = await request.read()
-            arrival = parse_arrival(request, body, trusted_proxies=self.trusted_proxies)
-            if self.hosts and arrival.message.authority.lower() not in self.hosts:
-                return problems.malformed("The Host header names a server that is not behind this relay.")
-            async with asyncio.timeout(self.answer_within.total_seconds()):
-                reply = await receive(
-                    arrival.message, remote_address=arrival.remote_address, tools=self.tools
-                )
-        except web.HTTPRequestEntityTooLarge:
-            return problems.too_large(self.max_body_bytes)
-        except AmbiguousRequestError as error:
-            return problems.ambiguous(str(error))
-        except MalformedActivityError as error:
-            return problems.malformed(str(error))
-        except (DatabaseError, TimeoutError) as error:
-            # Nothing is known to be stored. A sender that asks again is answered as for a duplicate.
-            _log.error("delivery_not_stored error=%s", type(error).__name__)
-            return problems.cannot_store()
+            async with self.bodies.read(request, max_bytes=self.max_body_bytes) as body:
+                arrival = parse_arrival(request, body, trusted_proxies=self.trusted_proxies)
+                if self.hosts and arrival.message.authority.lower() not in self.hosts:
+                    return problems.malformed("The Host header names a server that is not behind this relay.")
+                async with asyncio.timeout(self.answer_within.total_seconds()):
+                    reply = await receive(
+                        arrival.message, remote_address=arrival.remote_address, tools=self.tools
+                    )
+        except _KNOWN as error:
+            return self._explain(error)
         return _respond(reply)
+
+    def _explain(self, error: Exception) -> web.Response:
+        """Answer a delivery that could not be taken in."""
+        match error:
+            case web.HTTPRequestEntityTooLarge():
+                return problems.too_large(self.max_body_bytes)
+            case TooSlowError():
+                return problems.too_slow()
+            case AmbiguousRequestError():
+                return problems.ambiguous(str(error))
+            case MalformedActivityError():
+                return problems.malformed(str(error))
+            case _:
+                # Nothing is known to be stored. A sender that asks again is answered as for a duplicate.
+                _log.error("delivery_not_stored error=%s", type(error).__name__)
+                return problems.cannot_store()
 
 
 def _belongs_behind() -> web.Response:

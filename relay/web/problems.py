@@ -42,6 +42,13 @@ def too_large(max_bytes: int) -> web.Response:
     return _problem(413, "Body too large", f"An activity may have at most {max_bytes} bytes.")
 
 
+def too_slow() -> web.Response:
+    """Answer a body that does not come to its end, and close: the rest of it would be read as a request."""
+    response = _problem(408, "Body too slow", "The body did not arrive in time. Send the delivery again.")
+    response.force_close()
+    return response
+
+
 def bad_signature(reason: str) -> web.Response:
     """Answer a delivery whose signature is missing or surely bad."""
     return _problem(
