@@ -65,8 +65,9 @@ _WORKERS: Final = 8
 # Connections the listener, the doors and the workers need at least.
 _MIN_CONNECTIONS: Final = 2
 
-# How long answers that are under way may take when the relay stops.
-_SHUTDOWN_S: Final = 10.0
+# How long answers that are under way may take when the relay stops; both doors and the backend's last answers
+# together still end before a service manager loses its patience.
+_SHUTDOWN_S: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Enough to see what happened; a stand-in is for looking, not for keeping.
 _KEPT_REQUESTS: Final = 200
+# Some thousand ordinary activities; without it 200 of the longest would take more memory than the relay.
+_KEPT_BYTES: Final = 16 * 1024 * 1024
 _MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -50,6 +52,8 @@ class StandIn:
             Received(method=request.method, target=request.path_qs, headers=headers, body=body)
         )
         self.count += 1
+        while sum(len(one.body) for one in self.received) > _KEPT_BYTES:
+            self.received.popleft()
         return web.json_response({"status": "recorded by Breakwater's stand-in backend"}, status=202)
 
 

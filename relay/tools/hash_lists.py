@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import attestations, hashlists
-from db.errors import DatabaseError
 from scanner.hashlist import HashList
 from scanner.hashtable import HashKind, HashTable, unpack_rows
 from scanner.labels import Category
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CHANNEL: Final = "hash_lists"
+
+# A database that restarts is back within seconds.
+_RETRY_AFTER: Final = timedelta(seconds=5)
 
 
 async def load_lists(database: Database) -> tuple[HashList, ...]:
@@ -86,7 +89,10 @@ class ListWatch:
                 changed.clear()
                 try:
                     await load_lists_into(self.scanning, self.database, now=self.clock.now())
-                except DatabaseError as error:
+                except Exception as error:  # noqa: BLE001 (the relay goes on with the lists that it has)
                     _log.error("lists_not_loaded error=%s", type(error).__name__)
+                    # Nobody tells us a second time, and until then media are judged by lists out of date.
+                    await asyncio.sleep(_RETRY_AFTER.total_seconds())
+                    changed.set()
                 else:
                     _log.info("lists_loaded")

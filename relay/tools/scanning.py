@@ -112,4 +112,5 @@ async def open_scanning(
     try:
         yield Scanning(scanner, executor, secret=secret, now=now)
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        # Without waiting: the scanner is closed next, which ends the scans that are still running.
+        executor.shutdown(wait=False, cancel_futures=True)
