@@ -37,6 +37,8 @@ class Metrics:
         self._answers = Counter(
             "breakwater_inbox_answers", "Answers of the inbox door.", ["status"], registry=registry
         )
+        # Looking a label up costs more than counting.
+        self._answers_by_status: dict[int, Counter] = {}
         self._deliveries = Counter(
             "breakwater_deliveries", "Stored deliveries that reached a state.", ["outcome"], registry=registry
         )
@@ -65,7 +67,10 @@ class Metrics:
 
     def count_answer(self, *, status: int) -> None:
         """Count an answer of the inbox door."""
-        self._answers.labels(str(status)).inc()
+        counter = self._answers_by_status.get(status)
+        if counter is None:
+            counter = self._answers_by_status[status] = self._answers.labels(str(status))
+        counter.inc()
 
     def count_delivery(self, *, outcome: str) -> None:
         """Count a stored delivery that reached a state."""

@@ -78,28 +78,34 @@ _MAX_WRAPPING: Final = 4
 """How many activities may wrap each other (an Announce of an Update is 2)."""
 
 
+class _Names(dict[str, str]):
+    """What each key of one document stands for; found out once, for every key is asked for many times."""
+
+    def __missing__(self, key: str) -> str:
+        name = key[1:] if key.startswith("@") else local_name(key) if ":" in key else key
+        self[key] = name
+        return name
+
+
 class Terms:
     """The names that one document uses."""
 
-    __slots__ = ("_aliases",)
+    __slots__ = ("_names",)
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
-        self._aliases = aliases
+        self._names = _Names(aliases)
 
     def of(self, key: str) -> str:
         """Name the term that a key or a type stands for, without its prefix or namespace."""
-        if self._aliases and key in self._aliases:
-            return self._aliases[key]
-        if key.startswith("@"):
-            return key[1:]
-        return local_name(key) if ":" in key else key
+        return self._names[key]
 
     def get(self, node: Mapping[str, JsonValue], name: str) -> JsonValue:
         """Return the value of a property under whatever name it stands; None where it is absent."""
         if name in node:
             return node[name]
+        names = self._names
         for key, value in node.items():
-            if self.of(key) == name:
+            if names[key] == name:
                 return value
         return None
 
@@ -108,12 +114,9 @@ class Terms:
 
         A JSON-LD processor takes them for one list, other servers read one of them; none may hide another.
         """
+        names = self._names
         values = [node[name]] if name in node else []
-        values += [
-            value
-            for key, value in node.items()
-            if (key.endswith(name) or key in self._aliases) and key != name and self.of(key) == name
-        ]
+        values += [value for key, value in node.items() if names[key] == name and key != name]
         return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
     def types(self, node: Mapping[str, JsonValue]) -> tuple[str, ...]:
