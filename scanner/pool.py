@@ -106,7 +106,8 @@ class Pool:
         try:
             worker = self._slots.get(timeout=self._settings.worker_wait.total_seconds())
         except queue.Empty:
-            return Outcome(reason=UnscannableReason.TIMEOUT)
+            # Nobody has looked yet: that says how the machine is, not what the bytes are.
+            return Outcome(reason=UnscannableReason.DETECTOR_UNAVAILABLE)
         kept: Worker | None = None
         try:
             outcome, kept = self._attempt(worker, data, job.to_bytes())

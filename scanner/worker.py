@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from scanner.errors import MalformedError
@@ -28,6 +29,9 @@ STOP_SECONDS: Final = 5.0
 
 _OUTPUT_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _INPUT_SEALS: Final = _OUTPUT_SEALS | fcntl.F_SEAL_WRITE
+
+# Where this package lies. The zygote must find it also where the parent found it in its working directory.
+_OURS: Final = Path(__file__).parents[1]
 
 
 class WorkerDiedError(Exception):
@@ -97,7 +101,7 @@ class Zygote:
         with theirs:
             # A clean environment: secrets of the parent stay out of the process that meets hostile bytes.
             environment = {
-                "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
+                "PYTHONPATH": os.pathsep.join((str(_OURS), *(part for part in sys.path if part))),
                 "OPENBLAS_NUM_THREADS": "1",
                 "OMP_NUM_THREADS": "1",
             }

@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from db import cases, deliveries, delivery_lists, media
+from db import attestations, cases, deliveries, delivery_lists, keys, media, verdicts
 from relay.lifecycle import FINAL, GIVE_UP_AFTER, State
 from relay.model import INLINE, MediaDecision
 from relay.tools.limits import share_of
@@ -30,9 +30,24 @@ _BATCH: Final = 500
 # More than any relay finishes between two rounds; what is left is for the next one.
 _MAX_BATCHES: Final = 100
 
-# What a finished delivery is kept for: telling a duplicate, and answering an admin's question.
-_BODIES_KEPT: Final = timedelta(hours=1)
-_FINISHED_KEPT: Final = timedelta(days=7)
+
+class _Purge(Protocol):
+    """What forgets rows that are older than a time."""
+
+    async def __call__(self, conn: Connection, *, before: datetime, limit: int) -> int: ...
+
+
+# A finished delivery tells duplicates and answers an admin's question; its body is of no more use. What is
+# known of bytes, and the keys of actors, outlive the month in which a post is seen again and again. An
+# attestation that has ended is kept for a day more, for clocks that are off.
+_PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
+    (delivery_lists.erase_bodies, timedelta(hours=1)),
+    (delivery_lists.purge_finished, timedelta(days=7)),
+    (verdicts.purge_verdicts, timedelta(days=30)),
+    (media.purge_media, timedelta(days=30)),
+    (keys.purge_keys, timedelta(days=30)),
+    (attestations.purge_attestations, timedelta(days=1)),
+)
 
 
 async def end_holds(*, database: Database, enforces_media: bool, now: datetime) -> None:
@@ -89,12 +104,10 @@ async def forget(*, database: Database, spool: Spool, withheld_kept: timedelta, 
     except OSError as error:
         _log.error("spool_not_purged error=%s", type(error).__name__)
     async with database.connection() as conn:
-        for _ in range(_MAX_BATCHES):
-            if await delivery_lists.erase_bodies(conn, before=now - _BODIES_KEPT, limit=_BATCH) < _BATCH:
-                break
-        for _ in range(_MAX_BATCHES):
-            if await delivery_lists.purge_finished(conn, before=now - _FINISHED_KEPT, limit=_BATCH) < _BATCH:
-                break
+        for purge, kept in _PURGES:
+            for _ in range(_MAX_BATCHES):
+                if await purge(conn, before=now - kept, limit=_BATCH) < _BATCH:
+                    break
 
 
 async def count_backlog(*, database: Database, backlog: Backlog) -> dict[State, int]:

@@ -215,7 +215,7 @@ def test_waiting_for_a_worker_ends() -> None:
     hasty = dataclasses.replace(IMPATIENT, worker_wait=timedelta(milliseconds=1))
     with Pool(hasty, decoder=DECODER) as pool:
         slot = pool._slots.get()
-        assert pool.run(PICTURE, JOB).reason is UnscannableReason.TIMEOUT
+        assert pool.run(PICTURE, JOB).reason is UnscannableReason.DETECTOR_UNAVAILABLE
         pool._slots.put(slot)
 
 
