@@ -16,11 +16,11 @@ knowing is evidence.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
-from relay.backends.client import BackendAnswer
+from relay.backends.answer import BackendAnswer
+from relay.line import Accepted, Overloaded, PassedThrough, Refused, Reply, Tools, Vanished
 from relay.model import (
     Activity,
     Audience,
@@ -35,7 +35,7 @@ from relay.model import (
     MediaReference,
     Sender,
 )
-from relay.stages.attest import AttestTools, attest
+from relay.stages.attest import attest
 from relay.stages.authenticate import (
     Authenticated,
     Rejected,
@@ -45,14 +45,14 @@ from relay.stages.authenticate import (
 )
 from relay.stages.bind import is_bound
 from relay.stages.consult import consult, was_released_unseen
-from relay.stages.decide import Policy, decide, judge
+from relay.stages.decide import decide, judge
 from relay.stages.dereference import follow
 from relay.stages.dispatch import forward, pass_through
 from relay.stages.extract import extract, parse_activity
 from relay.stages.fetch import fetch
 from relay.stages.preserve import preserve
 from relay.stages.publish import publish
-from relay.stages.scan import ScanTools, scan
+from relay.stages.scan import scan
 from relay.stages.store import is_queued_behind, store
 from relay.tools.key_limits import BoundedKeys
 from relay.tools.references import MAX_REFERENCES, merge_references
@@ -62,19 +62,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from db.delivery_rows import StoredDelivery
-    from db.pool import Database
-    from relay.backends.choice import Backends
-    from relay.clock import Clock
-    from relay.metrics import Metrics
-    from relay.stages.authenticate import AuthenticationPolicy, Keys
-    from relay.stages.store import HoldPolicy
-    from relay.tools.fetching import Signer
-    from relay.tools.key_directory import KeyDirectory
-    from relay.tools.limits import FairShare
-    from relay.tools.memory import MemoryBudget
-    from relay.tools.politeness import PoliteClient
-    from relay.tools.spool import Spool
+    from relay.stages.authenticate import Keys
     from signatures.strictjson import JsonValue
+
+__all__ = [
+    "Accepted",
+    "Overloaded",
+    "PassedThrough",
+    "Refused",
+    "Reply",
+    "Tools",
+    "deliver",
+    "examine",
+    "receive",
+    "vouch",
+]
 
 # Media of one delivery that are looked at side by side: enough to hide the network's latency, few
 # enough that one delivery cannot take every worker.
@@ -86,63 +88,6 @@ _EXAMINE_WITHIN: Final = timedelta(minutes=2)
 
 # Senders give up after 5 s at the soonest; whose key takes longer is stored and verified by a worker.
 _KEY_WITHIN: Final = timedelta(seconds=4)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """Everything that the line works with; each stage is given only what it uses."""
-
-    database: Database
-    client: PoliteClient
-    memory: MemoryBudget
-    signer: Signer
-    keys: KeyDirectory
-    lookups: FairShare
-    authentication: AuthenticationPolicy
-    scans: ScanTools
-    spool: Spool
-    backends: Backends
-    policy: Policy
-    hold: HoldPolicy
-    vouching: AttestTools
-    metrics: Metrics
-    clock: Clock
-    max_media_bytes: int
-    examines_restricted: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The delivery is safely stored, or was stored before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassedThrough:
-    """The backend answered itself."""
-
-    answer: BackendAnswer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """The signature is missing or surely bad."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vanished:
-    """The sender's key is gone for good, and the activity is the Delete that this explains."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overloaded:
-    """Nothing more can be stored: for anyone, or for a sender that floods."""
-
-    is_flood: bool
-
-
-Reply: TypeAlias = Accepted | PassedThrough | Refused | Overloaded
 
 
 async def receive(message: RequestMessage, *, remote_address: str, tools: Tools) -> Reply:
