@@ -62,9 +62,6 @@ _INSTANCE_CHANCE_BYTES: Final = 4
 # A worker mostly waits, for a remote server or for a decoder; more of them than this only take memory.
 _WORKERS: Final = 8
 
-# Connections the listener, the doors and the workers need at least.
-_MIN_CONNECTIONS: Final = 2
-
 # How long answers that are under way may take when the relay stops; both doors and the backend's last answers
 # together still end before a service manager loses its patience.
 _SHUTDOWN_S: Final = 4.0
@@ -80,7 +77,6 @@ class Relay:
         actor: The id of its actor.
         backend_url: Where deliveries go.
         is_standin: They go to the built-in stand-in, because no backend is configured.
-        standin_url: Where the stand-in listens.
         database_place: Where the database is, without its password.
         workers: What works through the queue.
         list_watch: What loads the hash lists again when they change.
@@ -91,7 +87,6 @@ class Relay:
     actor: str
     backend_url: str
     is_standin: bool
-    standin_url: str
     database_place: str
     workers: Workers
     list_watch: ListWatch
@@ -205,7 +200,6 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             actor=identity.actor,
             backend_url=settings.backend.url or standin.url,
             is_standin=not settings.backend.url,
-            standin_url=standin.url,
             database_place=opened.place,
             workers=workers,
             list_watch=ListWatch(scanning=scanning, database=database, clock=clock),

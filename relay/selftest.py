@@ -121,7 +121,6 @@ class SelftestTools:
         profile: The name of the profile that attestations are made under.
         database: Where deliveries, cases and attestations are looked up.
         clock: The time.
-        checks_before: Checks that other parts contribute, by name.
     """
 
     origin: SelftestOrigin
@@ -131,7 +130,6 @@ class SelftestTools:
     profile: str
     database: Database
     clock: Clock
-    checks_before: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = ()
 
 
 class SelftestFailure(Exception):  # noqa: N818 (it is the outcome of a check, not a fault of the program)
@@ -157,8 +155,6 @@ async def run_selftest(tools: SelftestTools) -> JsonObject:
             took_ms = round((tools.clock.monotonic() - started) * 1000)
             checks.append({"name": name, "passed": passed, "detail": detail, "took_ms": took_ms})
 
-        for name, call in tools.checks_before:
-            await check(name, call)
         await check("identity", lambda: _check_identity(http, tools))
         await check("unsigned delivery", lambda: _check_unsigned(http, tools))
         await check("altered delivery", lambda: _check_altered(http, tools))

@@ -5,13 +5,12 @@ Source: W3C vc-di-eddsa section 3.3 (eddsa-jcs-2022), W3C vc-data-integrity sect
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from signatures.algorithms import SignatureAlgorithm, sign_bytes, verify_bytes
 from signatures.encoding import decode_base58btc, encode_base58btc
 from signatures.errors import MalformedError, Reason, VerificationError
-from signatures.jcs import canonicalize
+from signatures.jcs import digest_of_document
 from signatures.keys import KeyAlgorithm, PrivateKey, PublicKey
 from signatures.times import format_json_time, parse_time_stamp
 
@@ -102,7 +101,7 @@ def build_hash_data(document: JsonObject, proof: JsonObject) -> bytes:
     if "@context" in proof:
         # vc-di-eddsa section 3.3.2: what was signed is the document with the proof's @context.
         unsecured["@context"] = proof["@context"]
-    return hashlib.sha256(canonicalize(options)).digest() + hashlib.sha256(canonicalize(unsecured)).digest()
+    return digest_of_document(options) + digest_of_document(unsecured)
 
 
 def parse_proof_value(proof: JsonObject) -> bytes:

@@ -248,7 +248,7 @@ def _try_scanner(settings: Settings) -> list[Diagnosis]:
 
 
 async def _check_relay(settings: Settings) -> list[Diagnosis]:
-    url = f"http://{settings.server.admin_host}:{settings.server.admin_port}/readyz"
+    url = f"{assembly.local_url(settings.server.admin_host, settings.server.admin_port)}/readyz"
     try:
         async with httpx.AsyncClient(timeout=_ANSWER_TIMEOUT_S, trust_env=False) as http:
             answer = await http.get(url)

@@ -16,7 +16,7 @@ from db.cases import CaseState
 from relay.cli import attestations as attestation_work
 from relay.cli import cases as case_work
 from relay.cli.doctor import Diagnosis, Finding, examine_install
-from relay.cli.options import config_options, read_settings, run, with_database
+from relay.cli.options import config_options, json_option, read_settings, run, with_database
 from relay.cli.selftest import fetch_selftest, render_selftest
 from relay.cli.serve import serve
 from relay.clock import SystemClock
@@ -50,7 +50,7 @@ async def _serve(place: dict[str, Any], *, with_selftest: bool) -> None:
 
 @click.command("selftest")
 @config_options
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@json_option
 def selftest_command(*, as_json: bool, **place: Any) -> None:
     """Send a harmless picture and the canary through the running relay; exit 1 if a check fails."""
     results = run(asyncio.to_thread(lambda: fetch_selftest(read_settings(**place))))
@@ -63,7 +63,7 @@ def selftest_command(*, as_json: bool, **place: Any) -> None:
 
 @click.command("doctor")
 @config_options
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@json_option
 def doctor_command(*, as_json: bool, **place: Any) -> None:
     """Check the whole installation and say how to mend it; exit 1 if there is a problem."""
     found = run(_diagnose(place))
@@ -121,7 +121,7 @@ def _listing(
 ) -> None:
     @group.command(name, help=about)
     @config_options
-    @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+    @json_option
     def command(*, as_json: bool, **place: Any) -> None:
         rows = run(_with_database(place, find))
         if as_json:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_CHANNEL: Final = "hash_lists"
 
 # A database that restarts is back within seconds.
 _RETRY_AFTER: Final = timedelta(seconds=5)
@@ -83,7 +82,7 @@ class ListWatch:
         """Watch until cancelled."""
         changed = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.database.listen(_CHANNEL, lambda _: changed.set()))
+            group.create_task(self.database.listen(hashlists.CHANNEL, lambda _: changed.set()))
             while True:
                 await changed.wait()
                 changed.clear()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 RSA_FRAGMENT: Final = "main-key"
 SOFTWARE_NAME: Final = "breakwater"
 SOFTWARE_VERSION: Final = "0.1.0"
-SOFTWARE_URL: Final = "https://w3id.org/fep/f06a"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

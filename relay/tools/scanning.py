@@ -8,7 +8,6 @@ a list's name from the digest.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from signatures.encoding import encode_base64url
-from signatures.jcs import canonicalize
+from signatures.jcs import digest_of_document
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -47,11 +46,11 @@ class PublishedState:
 
 def build_state(document: JsonObject, *, secret: bytes, now: datetime) -> PublishedState:
     """Salt a state document and take its digest; the same state gives the same digest on this install."""
-    inner = hashlib.sha256(canonicalize(document)).digest()
+    inner = digest_of_document(document)
     salt = hmac.digest(secret, b"scanner state" + inner, "sha256")[:_SALT_BYTES]
     salted: JsonObject = {**document, "salt": encode_base64url(salt)}
     return PublishedState(
-        digest=hashlib.sha256(canonicalize(salted)).digest(),
+        digest=digest_of_document(salted),
         document=salted,
         as_of=now.replace(microsecond=0),
     )
