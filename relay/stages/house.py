@@ -117,6 +117,7 @@ async def count_backlog(*, database: Database, backlog: Backlog) -> dict[State, 
         DatabaseError: They could not be counted.
     """
     by_domain: Counter[str] | None = None
+    backlog.start_recount()
     async with database.connection() as conn:
         counts = await delivery_lists.count_by_state(conn)
         unfinished = {state: count for state, count in counts.items() if state not in FINAL}

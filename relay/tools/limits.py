@@ -46,6 +46,7 @@ class Backlog:
         self._share = max(limit // _SHARES, _LEAST_SHARE)
         self._count = 0
         self._by_domain: Counter[str] = Counter()
+        self._since_count: Counter[str | None] = Counter()
 
     @property
     def limit(self) -> int:
@@ -70,16 +71,29 @@ class Backlog:
     def add(self, change: int, *, domain: str | None = None) -> None:
         """Note deliveries that were stored, or with a negative number finished."""
         self._count = max(0, self._count + change)
+        if change > 0:
+            self._since_count[domain] += change
         if domain is not None:
             self._by_domain[domain] += change
             if self._by_domain[domain] <= 0:
                 del self._by_domain[domain]
 
+    def start_recount(self) -> None:
+        """Begin to note what is stored while the table is being counted."""
+        self._since_count.clear()
+
     def set(self, count: int, *, by_domain: Mapping[str, int] | None = None) -> None:
-        """Set what the table says; without domains, what was counted of them stays."""
-        self._count = count
+        """Set what the table said, and add what was stored since the recount started.
+
+        The table may have counted some of that as well. Then less is taken in until the next recount, where
+        leaving it out would take in more than there is room for. Without domains, what was counted of them stays.
+        """
+        self._count = count + self._since_count.total()
         if by_domain is not None:
             self._by_domain = Counter(by_domain)
+            self._by_domain.update(
+                {name: more for name, more in self._since_count.items() if name is not None}
+            )
 
 
 class FairShare:
