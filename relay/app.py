@@ -167,6 +167,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             tools,
             WorkerSettings(name=name, count=_WORKERS, withheld_kept=assembly.withheld_kept(settings)),
         )
+        await workers.take_stock()
         door_url = assembly.local_url(settings.server.host, settings.server.port)
         selftest = SelftestTools(
             origin=origin,

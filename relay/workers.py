@@ -25,7 +25,7 @@ from relay.tools.lanes import Lanes
 from relay.tools.limits import share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
 
     from db.delivery_rows import StoredDelivery
@@ -82,6 +82,14 @@ class Workers:
         """Finish what is under way and claim nothing more."""
         self._stopping.set()
         self._wake.set()
+
+    async def take_stock(self) -> None:
+        """Count what is stored and not finished, before the doors open: whatever they take in adds to it.
+
+        Raises:
+            DatabaseError: It could not be counted.
+        """
+        await self._count_backlog()
 
     async def run(self) -> None:
         """Work until stopped."""
@@ -294,14 +302,19 @@ class Workers:
         return self._tools.clock.now()
 
     async def _keep_house(self) -> None:
-        chores = (self._end_holds, self._forget, self._count_backlog, self._count_restarts)
+        chores = (self._end_holds, self._forget, self._count_restarts)
         while not self._stopping.is_set():
-            for chore in chores:
-                try:
-                    await chore()
-                except Exception as error:  # noqa: BLE001 (one chore that fails must not end the others)
-                    _log.error("housekeeping_failed errors=%s", ",".join(sorted(_kinds(error))))
+            await self._do_all(chores)
             await self._pause(_HOUSEKEEPING_EVERY)
+            # At the start, stock was taken before the doors opened.
+            await self._do_all((self._count_backlog,))
+
+    async def _do_all(self, chores: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        for chore in chores:
+            try:
+                await chore()
+            except Exception as error:  # noqa: BLE001 (one chore that fails must not end the others)
+                _log.error("housekeeping_failed errors=%s", ",".join(sorted(_kinds(error))))
 
     async def _end_holds(self) -> None:
         await end_holds(

@@ -86,7 +86,8 @@ class Backlog:
         """Set what the table said, and add what was stored since the recount started.
 
         The table may have counted some of that as well. Then less is taken in until the next recount, where
-        leaving it out would take in more than there is room for. Without domains, what was counted of them stays.
+        leaving it out would take in more than there is room for. Without domains, what was counted of them
+        stays.
         """
         self._count = count + self._since_count.total()
         if by_domain is not None:
