@@ -55,6 +55,7 @@ class Case:
         sha256: The digest of the bytes; None if none were seen.
         state: What became of it.
         basis: On what the finding rests.
+        door: By which door it came in.
         was_viewed: A person has looked at the media.
         ruled_by: Who ruled; None while it is open and where it expired.
         ruled_at: When it was closed; None while it is open.
@@ -68,6 +69,7 @@ class Case:
     sha256: bytes | None
     state: CaseState
     basis: str
+    door: str
     was_viewed: bool
     ruled_by: str | None
     ruled_at: datetime | None
@@ -75,14 +77,14 @@ class Case:
 
 
 _CASE: Final = """
-    c.id, c.opened_at, c.category, c.delivery_id, c.sha256, c.state, c.basis, c.was_viewed, c.ruled_by,
-    c.ruled_at, c.note
+    c.id, c.opened_at, c.category, c.delivery_id, c.sha256, c.state, c.basis, c.door, c.was_viewed,
+    c.ruled_by, c.ruled_at, c.note
 """
 
 
 _OPEN_CASE: Final = """-- open_case
-INSERT INTO cases (opened_at, category, delivery_id, sha256, state, basis, was_viewed, note)
-VALUES ($1, $2, $3, $4, 'open', $5, false, '')
+INSERT INTO cases (opened_at, category, delivery_id, sha256, state, basis, door, was_viewed, note)
+VALUES ($1, $2, $3, $4, 'open', $5, $6, false, '')
 ON CONFLICT (delivery_id, sha256) DO NOTHING
 RETURNING id
 """
@@ -96,9 +98,10 @@ async def open_case(
     sha256: bytes | None,
     basis: str,
     now: datetime,
+    door: str = "inbox",
 ) -> int | None:
     """Open a case and return its id; None if this delivery and these bytes had one, open or closed."""
-    case_id: int | None = await conn.fetchval(_OPEN_CASE, now, category, delivery_id, sha256, basis)
+    case_id: int | None = await conn.fetchval(_OPEN_CASE, now, category, delivery_id, sha256, basis, door)
     return case_id
 
 

@@ -43,7 +43,10 @@ class Metrics:
             "breakwater_deliveries", "Stored deliveries that reached a state.", ["outcome"], registry=registry
         )
         self._media = Counter(
-            "breakwater_media", "Media references decided upon.", ["verdict", "decision"], registry=registry
+            "breakwater_media",
+            "Media decided upon, by the door that they came in by.",
+            ["door", "verdict", "decision"],
+            registry=registry,
         )
         self._fetch_failures = Counter(
             "breakwater_fetch_failures", "Fetches that gave no bytes.", ["reason"], registry=registry
@@ -76,9 +79,9 @@ class Metrics:
         """Count a stored delivery that reached a state."""
         self._deliveries.labels(outcome).inc()
 
-    def count_media(self, *, verdict: str, decision: str) -> None:
-        """Count a decision on one media reference."""
-        self._media.labels(verdict, decision).inc()
+    def count_media(self, *, door: str, verdict: str, decision: str) -> None:
+        """Count a decision on one piece of media."""
+        self._media.labels(door, verdict, decision).inc()
 
     def count_fetch_failure(self, *, reason: str) -> None:
         """Count a fetch that gave no bytes."""

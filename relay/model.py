@@ -31,8 +31,18 @@ class Sender:
     key_id: str
 
 
+class Door(StrEnum):
+    """Where bytes come in."""
+
+    INBOX = "inbox"
+    GATEWAY = "gateway"
+    VALIDATOR = "validator"
+    UPLOADS = "uploads"
+    SWEEP = "sweep"
+
+
 class Location(StrEnum):
-    """Where in an activity a media reference stood."""
+    """Where in an activity a media reference stood, or how else media came to be looked at."""
 
     ATTACHMENT = "attachment"
     THUMBNAIL = "thumbnail"
@@ -44,6 +54,10 @@ class Location(StrEnum):
     CONTENT = "content"
     INLINE = "inline"
     ELSEWHERE = "elsewhere"
+    BACKEND_FETCH = "backend_fetch"
+    INGEST = "ingest"
+    UPLOAD = "upload"
+    STORED = "stored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,10 +28,12 @@ from relay.model import (
     Delivery,
     DeliveryDecision,
     Dispatched,
+    Door,
     Evidence,
     EvidenceBasis,
     FetchFailure,
     Media,
+    MediaOutcome,
     MediaReference,
     Sender,
 )
@@ -51,7 +53,8 @@ from relay.stages.dispatch import forward, pass_through
 from relay.stages.extract import extract, parse_activity
 from relay.stages.fetch import fetch
 from relay.stages.preserve import preserve
-from relay.stages.publish import publish
+from relay.stages.publish import publish, publish_outcome
+from relay.stages.record import record_outcome
 from relay.stages.scan import scan
 from relay.stages.store import is_queued_behind, store
 from relay.tools.key_limits import BoundedKeys
@@ -74,6 +77,9 @@ __all__ = [
     "Tools",
     "deliver",
     "examine",
+    "examine_bytes",
+    "look",
+    "note",
     "receive",
     "vouch",
 ]
@@ -235,12 +241,42 @@ async def examine_media(reference: MediaReference, *, tools: Tools) -> Evidence:
         )
         if not isinstance(media, Media):
             return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=media)
-        state = tools.scans.scanning.state_digest
-        evidence = await consult(media, reference, database=tools.database, state_digest=state)
-        if evidence is None:
-            evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
-        await preserve(judge(evidence, tools.policy), media, spool=tools.spool)
-    return evidence
+        outcome = await look(media, reference, tools=tools)
+    return outcome.evidence
+
+
+async def look(media: Media, reference: MediaReference, *, tools: Tools) -> MediaOutcome:
+    """Find out about bytes, by what is known of them or else by a scan, and judge what was found."""
+    state = tools.scans.scanning.state_digest
+    evidence = await consult(media, reference, database=tools.database, state_digest=state)
+    if evidence is None:
+        evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
+    outcome = judge(evidence, tools.policy)
+    await preserve(outcome, media, spool=tools.spool)
+    return outcome
+
+
+async def examine_bytes(media: Media, reference: MediaReference, *, door: Door, tools: Tools) -> MediaOutcome:
+    """Examine bytes that a door holds in its hands, and note what a person has to see to.
+
+    The door releases exactly these bytes if the decision says so, and nothing else.
+
+    Raises:
+        DatabaseError: Verdicts could not be read or kept; nothing is known, and nothing is released.
+    """
+    outcome = await look(media, reference, tools=tools)
+    await note(outcome, door=door, tools=tools)
+    return outcome
+
+
+async def note(outcome: MediaOutcome, *, door: Door, tools: Tools) -> None:
+    """Write down what a door decided: the case, if there is a new one, and the count.
+
+    Raises:
+        DatabaseError: The case could not be opened.
+    """
+    case = await record_outcome(outcome, door=door, database=tools.database, now=tools.clock.now())
+    publish_outcome(outcome, door=door, is_new_case=case is not None, metrics=tools.metrics)
 
 
 async def deliver(stored: StoredDelivery, *, tools: Tools) -> Dispatched:

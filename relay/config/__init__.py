@@ -12,13 +12,14 @@ from relay.config.loading import (
     load_settings,
     read_environment,
 )
-from relay.config.policy import CategoryPolicy, Conditions, DeliveryHandling, Policy, Retention
+from relay.config.policy import BackendAction, CategoryPolicy, Conditions, DeliveryHandling, Policy, Retention
 from relay.config.sections import Software, default_data_dir
 from relay.config.settings import Settings, csam_handling_problems, loosened_policies
 from relay.config.writing import InitAnswers, build_reference, default_toml, dump_toml
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "BackendAction",
     "CategoryPolicy",
     "Conditions",
     "DeliveryHandling",

@@ -275,6 +275,9 @@ def _check_world(settings: Settings) -> list[str]:
     for name, url in (
         ("identity.base_url", settings.identity.base_url),
         ("backend.url", settings.backend.url),
+        ("backend.api_url", settings.backend.api_url),
+        ("backend.pictrs_url", settings.backend.pictrs_url),
+        ("storage.s3_endpoint", settings.storage.s3_endpoint),
     ):
         problems += _check_url(name, url)
     database = settings.database.url.get_secret_value()
@@ -282,6 +285,8 @@ def _check_world(settings: Settings) -> list[str]:
         problems.append("database.url is no PostgreSQL URL; it begins with postgresql://")
     if any(mark in settings.identity.domain for mark in "/@ "):
         problems.append(f"identity.domain is {settings.identity.domain!r}; give one such as social.example")
+    if settings.storage.path is not None and not settings.storage.path.is_absolute():
+        problems.append(f"storage.path is {settings.storage.path}; give an absolute path")
     if not settings.server.data_dir.is_absolute():
         problems.append(f"server.data_dir is {settings.server.data_dir}; give an absolute path")
     return problems

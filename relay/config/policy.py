@@ -29,6 +29,14 @@ class Retention(StrEnum):
     UNTIL_RULED = "until_ruled"
 
 
+class BackendAction(StrEnum):
+    """What is done on the backend about what it has already stored."""
+
+    NONE = "none"
+    REPORT = "report"
+    REMOVE = "remove"
+
+
 class CategoryPolicy(Section):
     """What is done about one category."""
 
@@ -40,6 +48,10 @@ class CategoryPolicy(Section):
     retain: Retention = Retention.UNTIL_RULED
     """`until_ruled` keeps the bytes encrypted until a ruling or until `hold.withheld_hours` are over; `none`
     purges them at once."""
+    act: BackendAction = BackendAction.NONE
+    """What is done on the backend, with the token that you gave it: nothing (`none`), `report` to your own
+    moderators, or `remove` what it has stored. Only for exact matches and for what a person has upheld, never
+    on a near match, a model's or a peer's word."""
 
 
 _WITHHOLD: Final = CategoryPolicy()

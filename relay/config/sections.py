@@ -149,6 +149,20 @@ class Backend(Section):
     `software`."""
     timeout_s: Seconds = 8
     """How long the backend may take to answer. Senders give up after 5 to 10 seconds."""
+    api_url: str = ""
+    """Where its API is reached, if that is another address than `url`; reports and look-ups go there."""
+    token: SecretStr = SecretStr("")
+    """The token of a bot account on it, with which the relay reports, removes and looks up. Without one the
+    relay only withholds. `breakwater doctor` says what the token may do."""
+    token_file: Path | None = None
+    """A file that holds the token, so that it stands in no configuration."""
+    pictrs_url: str = ""
+    """Where the pict-rs behind a Lemmy is reached, for instance `http://127.0.0.1:8080`. Needed to purge what
+    it has stored and to sweep it."""
+    pictrs_key: SecretStr = SecretStr("")
+    """The API key of that pict-rs (its `server.api_key`)."""
+    pictrs_key_file: Path | None = None
+    """A file that holds that API key."""
 
     @property
     def signature_window(self) -> timedelta:

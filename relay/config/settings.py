@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
+from relay.config.doors import Doors, Gateway, Storage, Uploads
 from relay.config.policy import DEFAULT_POLICIES, Conditions, DeliveryHandling, Policy
 from relay.config.sections import (
     Attest,
@@ -26,6 +27,11 @@ from relay.model import MediaDecision
 
 _STRICTNESS: Final = {MediaDecision.RELEASE: 0, MediaDecision.WITHHOLD: 1, MediaDecision.BLOCK: 2}
 
+# After the inbox door and the admin's pages.
+_GATEWAY_OFFSET: Final = 2
+_DOORS_OFFSET: Final = 3
+_MAX_PORT: Final = 65_535
+
 
 class Settings(Section):
     """The whole configuration of one relay."""
@@ -33,6 +39,10 @@ class Settings(Section):
     server: Server = Server()
     identity: Identity = Identity()
     backend: Backend = Backend()
+    gateway: Gateway = Gateway()
+    doors: Doors = Doors()
+    uploads: Uploads = Uploads()
+    storage: Storage = Storage()
     hold: Hold = Hold()
     limits: Limits = Limits()
     database: DatabaseSection = DatabaseSection()
@@ -55,6 +65,16 @@ class Settings(Section):
     def domain(self) -> str:
         """The domain of the instance, as it stands in its users' names."""
         return self.identity.domain or urlsplit(self.base_url).netloc
+
+    @property
+    def gateway_port(self) -> int:
+        """The port of the gateway."""
+        return self.gateway.port or min(self.server.port + _GATEWAY_OFFSET, _MAX_PORT)
+
+    @property
+    def doors_port(self) -> int:
+        """The port of the doors for programs beside the backend."""
+        return self.doors.port or min(self.server.port + _DOORS_OFFSET, _MAX_PORT)
 
     @property
     def hold_budget(self) -> timedelta:
@@ -81,6 +101,12 @@ def _contradictions(settings: Settings) -> list[str]:
         target = urlsplit(backend.url)
         if target.hostname in {server.host, "localhost"} and target.port in {server.port, server.admin_port}:
             problems.append("backend.url is the relay's own address; give that of the server behind it")
+    problems += _crowded_ports(settings)
+    if settings.uploads.enabled and not settings.uploads.secret.get_secret_value():
+        problems.append(
+            "uploads.enabled is on without uploads.secret; give the secret that Mastodon shows for the "
+            "webhook, since anybody could pretend to be your server"
+        )
     if settings.legal.scan_restricted and not settings.legal.scan_restricted_basis.strip():
         problems.append(
             "legal.scan_restricted is on without legal.scan_restricted_basis; say on which legal basis "
@@ -90,6 +116,29 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(
             "fetch.first_byte_timeout_s is longer than fetch.total_timeout_s; give it a shorter time"
         )
+    return problems
+
+
+def _crowded_ports(settings: Settings) -> list[str]:
+    """Name the ports that more than one of the doors that are open would listen on."""
+    server = settings.server
+    taken = {
+        (server.host, server.port): "server.port",
+        (server.admin_host, server.admin_port): "server.admin_port",
+    }
+    problems: list[str] = []
+    for name, is_open, place in (
+        ("gateway.port", settings.gateway.enabled, (settings.gateway.host, settings.gateway_port)),
+        (
+            "doors.port",
+            settings.doors.validator or settings.doors.hash_endpoint,
+            (settings.doors.host, settings.doors_port),
+        ),
+    ):
+        if is_open and place in taken:
+            problems.append(f"{name} is {place[1]}, as {taken[place]} is; give it a port of its own")
+        elif is_open:
+            taken[place] = name
     return problems
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from db import audit, cases, deliveries, media
 from relay.lifecycle import LEASE, State, decide_retry
-from relay.model import INLINE, DeliveryDecision, EvidenceBasis, Receipt
+from relay.model import INLINE, DeliveryDecision, Door, EvidenceBasis, Receipt
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,6 +50,28 @@ async def record_decision(
         )
         await _open_cases(conn, stored, decision, now)
     return to
+
+
+async def record_outcome(
+    outcome: MediaOutcome, *, door: Door, database: Database, now: datetime
+) -> int | None:
+    """Open the case of bytes that came by another door than the inbox; None where there is one already.
+
+    Raises:
+        DatabaseError: Nothing was recorded; the same bytes open it the next time.
+    """
+    if not outcome.needs_case:
+        return None
+    async with database.transaction() as conn:
+        return await _open_case(
+            conn,
+            None,
+            category=outcome.category or _UNEXAMINED,
+            sha256=outcome.evidence.sha256,
+            basis=_basis(outcome),
+            door=door,
+            now=now,
+        )
 
 
 async def record_dispatch(
@@ -124,7 +146,7 @@ async def _open_cases(conn: Connection, stored: StoredDelivery, decision: Decisi
         if outcome.needs_case:
             await _open_case(
                 conn,
-                stored,
+                stored.id,
                 category=outcome.category or _UNEXAMINED,
                 sha256=outcome.evidence.sha256,
                 basis=_basis(outcome),
@@ -132,24 +154,26 @@ async def _open_cases(conn: Connection, stored: StoredDelivery, decision: Decisi
             )
     if decision.delivery is DeliveryDecision.HOLD and not any(one.needs_case for one in decision.outcomes):
         # What is held and nobody is asked about would be held until it is given up.
-        await _open_case(conn, stored, category=_UNEXAMINED, sha256=None, basis=decision.reason, now=now)
+        await _open_case(conn, stored.id, category=_UNEXAMINED, sha256=None, basis=decision.reason, now=now)
 
 
 async def _open_case(
     conn: Connection,
-    stored: StoredDelivery,
+    delivery_id: int | None,
     *,
     category: str,
     sha256: bytes | None,
     basis: str,
     now: datetime,
-) -> None:
+    door: Door = Door.INBOX,
+) -> int | None:
     case_id = await cases.open_case(
-        conn, category=category, delivery_id=stored.id, sha256=sha256, basis=basis, now=now
+        conn, category=category, delivery_id=delivery_id, sha256=sha256, basis=basis, now=now, door=door
     )
     if case_id is not None:
         # The audit log says that there is a case, never what it is about.
         await audit.append(conn, at=now, actor="relay", event="case_opened", detail={"case": case_id})
+    return case_id
 
 
 def _basis(outcome: MediaOutcome) -> str:

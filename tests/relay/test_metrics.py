@@ -7,7 +7,7 @@ def test_what_was_counted_is_rendered() -> None:
     metrics = Metrics()
     metrics.count_answer(status=202)
     metrics.count_delivery(outcome="forwarded")
-    metrics.count_media(verdict="match", decision="withhold")
+    metrics.count_media(door="inbox", verdict="match", decision="withhold")
     metrics.count_fetch_failure(reason="timeout")
     metrics.count_attestation(outcome="issued")
     metrics.count_decoder_restarts(2)
@@ -18,7 +18,7 @@ def test_what_was_counted_is_rendered() -> None:
     for line in (
         'breakwater_inbox_answers_total{status="202"} 1.0',
         'breakwater_deliveries_total{outcome="forwarded"} 1.0',
-        'breakwater_media_total{decision="withhold",verdict="match"} 1.0',
+        'breakwater_media_total{decision="withhold",door="inbox",verdict="match"} 1.0',
         'breakwater_fetch_failures_total{reason="timeout"} 1.0',
         'breakwater_attestations_total{outcome="issued"} 1.0',
         "breakwater_decoder_restarts_total 2.0",

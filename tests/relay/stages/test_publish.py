@@ -33,9 +33,9 @@ def test_every_decision_on_media_is_counted_by_verdict_and_decision() -> None:
 
     shown = metrics.render()[0].decode()
     for labels in (
-        'decision="release",verdict="no-match"',
-        'decision="withhold",verdict="match"',
-        'decision="withhold",verdict="fetch"',
+        'decision="release",door="inbox",verdict="no-match"',
+        'decision="withhold",door="inbox",verdict="match"',
+        'decision="withhold",door="inbox",verdict="fetch"',
     ):
         assert f"breakwater_media_total{{{labels}}} 1.0" in shown
     assert 'breakwater_fetch_failures_total{reason="gone"} 1.0' in shown

@@ -1,0 +1,1 @@
+"""Look through what a server has already stored."""
