@@ -57,11 +57,12 @@ async def test_what_waits_is_examined_forwarded_and_counted(line: Line) -> None:
     async with line.at_work():
         for one in ids:
             assert (await line.wait_for(one, State.FORWARDED)).attempts == 0
+    await line.workers.take_stock()
 
     assert len(line.backend.requests) == len(ids)
     shown = line.metrics.render()[0].decode()
     assert 'breakwater_deliveries_total{outcome="forwarded"} 12.0' in shown
-    assert 'breakwater_media_total{decision="release",verdict="no-match"} 12.0' in shown
+    assert 'breakwater_media_total{decision="release",door="inbox",verdict="no-match"} 12.0' in shown
 
 
 async def test_withheld_media_is_counted_and_sealed_until_its_time_is_over(line: Line) -> None:
@@ -70,7 +71,7 @@ async def test_withheld_media_is_counted_and_sealed_until_its_time_is_over(line:
 
     async with line.at_work():
         await line.wait_for(delivery_id, State.HELD)
-    assert 'decision="withhold",verdict="match"} 1.0' in line.metrics.render()[0].decode()
+    assert 'decision="withhold",door="inbox",verdict="match"} 1.0' in line.metrics.render()[0].decode()
     assert line.tools.spool.find(digest) == draw_canary()
 
     # The spool goes by the age of its files, which no clock of ours moves: far in the future, all are old.
