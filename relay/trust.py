@@ -54,7 +54,7 @@ ENOUGH_GROUPS: Final = 3
 """How many trust groups of trusted peers have to have scanned the same bytes for that."""
 
 # The rate falls as ten through the credit: the inverse law of volunteer computing (BOINC's adaptive
-# replication), which the floors bound: without them a peer may earn credit first and lie at leisure afterwards.
+# replication), which the floors bound: else a peer might earn credit first and lie at leisure afterwards.
 _CREDIT_SCALE: Final = 10.0
 _HALF_LIFE: Final = timedelta(days=30)
 
