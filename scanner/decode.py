@@ -155,7 +155,8 @@ class _Decoding:
             metadata = self._data
         else:
             metadata = self._frames_of()
-        self._embedded(metadata)
+        if not self._job.is_first_frame_only:
+            self._embedded(metadata)
         if self.claims.is_truncated:
             raise EOFError
         if self._coverage is not Coverage.FULL:
@@ -223,6 +224,8 @@ class _Decoding:
         return exif if isinstance(exif, bytes) else b""
 
     def _choose_frames(self, pixels: int) -> list[int]:
+        if self._job.is_first_frame_only:
+            return [0]
         budget = max(self._job.max_total_pixels // max(pixels, 1), 1)
         affordable = min(self._job.max_frames, budget)
         if self._frames <= affordable:

@@ -68,6 +68,8 @@ class Job:
         max_total_pixels: Of all examined frames together.
         max_embedded: Pictures inside the metadata.
         wants_pixels: Whether small RGB frames are needed, or hashes alone.
+        is_first_frame_only: Whether the picture that is shown first is all that is asked for: no further
+            frames, nothing out of the metadata.
     """
 
     media_type: MediaType
@@ -78,6 +80,7 @@ class Job:
     max_total_pixels: int
     max_embedded: int
     wants_pixels: bool = True
+    is_first_frame_only: bool = False
 
     def to_bytes(self) -> bytes:
         """Build the message that the worker parses."""
@@ -98,6 +101,7 @@ class Job:
         *,
         is_closer_look: bool = False,
         wants_pixels: bool = True,
+        is_first_frame_only: bool = False,
     ) -> Job:
         """Build the job for media of a type under the budgets of the settings."""
         return cls(
@@ -109,6 +113,7 @@ class Job:
             max_total_pixels=settings.max_total_pixels,
             max_embedded=settings.max_embedded,
             wants_pixels=wants_pixels,
+            is_first_frame_only=is_first_frame_only,
         )
 
 

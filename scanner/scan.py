@@ -122,6 +122,32 @@ class Scanner:
                 results |= {one.name: self._ask(one, sample) for one in again}
         return _build_report(detectors, results, reason, sample)
 
+    def hash_picture(self, data: bytes) -> PdqHash | UnscannableReason:
+        """Compute the exact PDQ hash of a picture as it is shown first; nothing is looked up or judged.
+
+        Transparency is laid over white, the orientation of the metadata is followed, and of an animation the
+        first frame counts.
+
+        Args:
+            data: Untrusted bytes; they are decoded in the sandbox only.
+
+        Returns:
+            The hash with its quality, which is 0 where there is nothing to see; or why there is none.
+
+        Raises:
+            ScannerClosedError: The scanner was closed.
+        """
+        found = sniff(data)
+        obstacle = self._find_obstacle(data, found, None)
+        if obstacle is not None or found is None:
+            return obstacle or UnscannableReason.NOT_MEDIA
+        job = Job.of(self._settings, found, is_closer_look=True, wants_pixels=False, is_first_frame_only=True)
+        outcome = self._pool.run(data, job)
+        if outcome.reason is not None or not outcome.pictures:
+            return outcome.reason or UnscannableReason.CORRUPT
+        first = outcome.pictures[0]
+        return PdqHash(bits=first.dihedral[0], quality=first.quality, frame=first.frame)
+
     def replace_lists(self, lists: Sequence[HashList]) -> None:
         """Swap all hash lists at once; scans that are running finish with the old ones.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from scanner.hashlist import HashList
-    from scanner.report import Report
+    from scanner.report import PdqHash, Report, UnscannableReason
     from scanner.scan import Scanner
     from signatures.strictjson import JsonObject
 
@@ -94,6 +94,11 @@ class Scanning:
         return await loop.run_in_executor(
             self._executor, lambda: self._scanner.scan(data, declared_type=declared_type)
         )
+
+    async def hash_picture(self, data: bytes) -> PdqHash | UnscannableReason:
+        """Compute the PDQ hash of a picture in a thread; the thread waits for a sandboxed worker."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: self._scanner.hash_picture(data))
 
     async def replace_lists(self, lists: Sequence[HashList], *, now: datetime) -> None:
         """Swap the hash lists; building their index does not stop the loop."""
