@@ -25,7 +25,9 @@ __all__ = [
     "delete_ruling",
     "expire_cases",
     "find_case",
+    "find_case_on",
     "find_ruling",
+    "find_upheld",
     "list_cases",
     "open_case",
     "record_view",
@@ -197,3 +199,26 @@ SELECT {_CASE} FROM cases AS c WHERE c.delivery_id = $1 ORDER BY c.id
 async def list_cases_of(conn: Connection, delivery_id: int) -> tuple[Case, ...]:
     """List the cases of a delivery, open or closed."""
     return tuple(_build_case(row) for row in await conn.fetch(_LIST_CASES_OF, delivery_id))
+
+
+_FIND_CASE_ON: Final = f"""-- find_case_on
+SELECT {_CASE} FROM cases AS c
+WHERE c.delivery_id IS NOT DISTINCT FROM $1 AND c.sha256 = $2
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def find_case_on(conn: Connection, *, delivery_id: int | None, sha256: bytes) -> Case | None:
+    """Find the case of these bytes in a delivery; with None, the one that came by another door."""
+    row = await conn.fetchrow(_FIND_CASE_ON, delivery_id, sha256)
+    return None if row is None else _build_case(row)
+
+
+_FIND_UPHELD: Final = f"""-- find_upheld
+SELECT {_CASE} FROM cases AS c WHERE c.sha256 = $1 AND c.state = 'upheld' ORDER BY c.id DESC LIMIT 1
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def find_upheld(conn: Connection, sha256: bytes) -> Case | None:
+    """Find the newest case on these bytes that a person upheld."""
+    row = await conn.fetchrow(_FIND_UPHELD, sha256)
+    return None if row is None else _build_case(row)

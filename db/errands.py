@@ -52,6 +52,23 @@ _OVER: Final = frozenset({ErrandState.DONE, ErrandState.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewErrand:
+    """Something that is to be done, before it is added.
+
+    Attributes:
+        kind: What is to be done.
+        subject: With what.
+        payload: What else is needed to do it.
+        case_id: The case that it follows from, where that is known already.
+    """
+
+    kind: ErrandKind
+    subject: str
+    payload: Mapping[str, object]
+    case_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
     """Something that has to be done.
 

@@ -30,3 +30,18 @@ CREATE INDEX errands_due ON errands (due_at, id) WHERE state IN ('waiting', 'wor
 CREATE INDEX errands_finished ON errands (finished_at, id) WHERE finished_at IS NOT NULL;
 
 CREATE INDEX errands_case ON errands (case_id) WHERE case_id IS NOT NULL;
+
+-- Where on the backend media lies that a person may yet rule on and that came by no delivery.
+CREATE TABLE sightings (
+    -- SHA-256 over digest, object and alias: ids can be longer than an index entry may be.
+    identity bytea PRIMARY KEY CHECK (length(identity) = 32),
+    sha256 bytea NOT NULL CHECK (length(sha256) = 32),
+    object_id text NOT NULL,
+    actor_id text NOT NULL,
+    alias text NOT NULL,
+    seen_at timestamptz NOT NULL
+);
+
+CREATE INDEX sightings_sha256 ON sightings (sha256, seen_at);
+
+CREATE INDEX sightings_seen_at ON sightings (seen_at);
