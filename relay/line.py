@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from db.pool import Database
@@ -45,6 +45,23 @@ class Tools:
     clock: Clock
     max_media_bytes: int
     examines_restricted: bool
+
+
+class LookTools(Protocol):
+    """What it takes to examine bytes; `Tools` have it all."""
+
+    @property
+    def database(self) -> Database: ...  # noqa: D102 (as in `Tools`)
+    @property
+    def scans(self) -> ScanTools: ...  # noqa: D102
+    @property
+    def spool(self) -> Spool: ...  # noqa: D102
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102
+    @property
+    def metrics(self) -> Metrics: ...  # noqa: D102
+    @property
+    def clock(self) -> Clock: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
 from relay.backends.answer import BackendAnswer
-from relay.line import Accepted, Overloaded, PassedThrough, Refused, Reply, Tools, Vanished
+from relay.line import (
+    Accepted,
+    LookTools,
+    Overloaded,
+    PassedThrough,
+    Refused,
+    Reply,
+    Tools,
+    Vanished,
+)
 from relay.model import (
     Activity,
     Audience,
@@ -82,6 +91,7 @@ __all__ = [
     "note",
     "receive",
     "vouch",
+    "weigh",
 ]
 
 # Media of one delivery that are looked at side by side: enough to hide the network's latency, few
@@ -245,18 +255,29 @@ async def examine_media(reference: MediaReference, *, tools: Tools) -> Evidence:
     return outcome.evidence
 
 
-async def look(media: Media, reference: MediaReference, *, tools: Tools) -> MediaOutcome:
+async def look(media: Media, reference: MediaReference, *, tools: LookTools) -> MediaOutcome:
     """Find out about bytes, by what is known of them or else by a scan, and judge what was found."""
-    state = tools.scans.scanning.state_digest
-    evidence = await consult(media, reference, database=tools.database, state_digest=state)
-    if evidence is None:
-        evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
-    outcome = judge(evidence, tools.policy)
+    outcome = await weigh(media, reference, tools=tools)
     await preserve(outcome, media, spool=tools.spool)
     return outcome
 
 
-async def examine_bytes(media: Media, reference: MediaReference, *, door: Door, tools: Tools) -> MediaOutcome:
+async def weigh(media: Media, reference: MediaReference, *, tools: LookTools) -> MediaOutcome:
+    """Do as `look` does, but keep the verdict alone and never the bytes.
+
+    Raises:
+        DatabaseError: Verdicts could not be read or kept; nothing is known.
+    """
+    state = tools.scans.scanning.state_digest
+    evidence = await consult(media, reference, database=tools.database, state_digest=state)
+    if evidence is None:
+        evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
+    return judge(evidence, tools.policy)
+
+
+async def examine_bytes(
+    media: Media, reference: MediaReference, *, door: Door, tools: LookTools
+) -> MediaOutcome:
     """Examine bytes that a door holds in its hands, and note what a person has to see to.
 
     The door releases exactly these bytes if the decision says so, and nothing else.
@@ -269,7 +290,7 @@ async def examine_bytes(media: Media, reference: MediaReference, *, door: Door, 
     return outcome
 
 
-async def note(outcome: MediaOutcome, *, door: Door, tools: Tools) -> None:
+async def note(outcome: MediaOutcome, *, door: Door, tools: LookTools) -> None:
     """Write down what a door decided: the case, if there is a new one, and the count.
 
     Raises:
