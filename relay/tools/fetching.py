@@ -31,8 +31,9 @@ from relay.tools.connections import (
 )
 from relay.tools.documents import ACCEPT_DOCUMENT, MAX_DOCUMENT_BYTES, Document, read_document
 from relay.tools.failures import Judge, judge_document, judge_media, judge_nothing
-from relay.tools.hops import Answer, Ask, Hopper, Redirect
+from relay.tools.hops import Answer, Ask, Hopper, Redirect, is_admissible
 from relay.tools.media_types import essence_of
+from relay.tools.streams import Stream, Streamer, create_patience_trace
 from relay.tools.urls import FetchUrl, MalformedUrlError, Origin, parse_redirect, parse_url
 from signatures.http import Scheme
 from signatures.message import Headers, RequestMessage, header_values
@@ -65,8 +66,9 @@ Prepare = Callable[[FetchUrl], Headers]
 class GuardedClient:
     """Asks strangers for what strangers pointed at; see `open_guarded_client`."""
 
-    def __init__(self, hopper: Hopper, *, policy: FetchPolicy) -> None:
+    def __init__(self, hopper: Hopper, streamer: Streamer, *, policy: FetchPolicy) -> None:
         self._hopper = hopper
+        self._streamer = streamer
         self._policy = policy
         self._schemes: OrderedDict[Origin, Scheme] = OrderedDict()
 
@@ -153,6 +155,39 @@ class GuardedClient:
         except TimeoutError:
             return FetchFailure.TIMEOUT
         return FetchFailure.MALFORMED if isinstance(answer, Redirect) else answer
+
+    @contextlib.asynccontextmanager
+    async def open_stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers,
+        body: AsyncIterator[bytes] | bytes | None,
+        ports: frozenset[int] | None = None,
+    ) -> AsyncIterator[Stream | FetchFailure]:
+        """Make exactly one request for somebody else, and hand its answer out as it arrives.
+
+        Whatever the answer is, redirects included, it comes back as it is. Nothing is added to the headers
+        but the framing and, where they name none, the host.
+
+        Args:
+            method: As it is sent.
+            url: Anything; what is no admissible http(s) URL is REFUSED_URL.
+            headers: All of them. The caller leaves out those that are of its own connection only, and Expect.
+            body: What is sent: as long as Content-Length says, or in chunks where that is not given.
+            ports: The ports that may be dialled, by http and by https; None for the policy's rules.
+        """
+        try:
+            target = parse_url(url)
+        except MalformedUrlError:
+            yield FetchFailure.REFUSED_URL
+            return
+        if not is_admissible(target, self._policy, ports):
+            yield FetchFailure.REFUSED_URL
+            return
+        async with self._streamer.open(method, target, headers=headers, body=body) as stream:
+            yield stream
 
     async def _ask_openly(self, url: str) -> Answer | FetchFailure:
         headers = (("Accept", ACCEPT_DOCUMENT),)
@@ -247,20 +282,36 @@ async def open_guarded_client(
         resolver, rules=policy.rules, tls=tls or ssl.create_default_context(), make_socket=make_socket
     )
     try:
-        async with aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            # No proxy from the environment and no .netrc: the address check would judge the proxy.
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.connect_timeout.total_seconds()),
-            read_bufsize=READ_BUFFER_BYTES,
-            max_line_size=MAX_HEADER_LINE_BYTES,
-            max_field_size=MAX_HEADER_LINE_BYTES,
-        ) as session:
-            yield GuardedClient(Hopper(session, policy=policy, clock=clock), policy=policy)
+        async with (
+            _open_session(connector, policy) as session,
+            _open_session(connector, policy, trace=create_patience_trace()) as streaming,
+        ):
+            yield GuardedClient(
+                Hopper(session, policy=policy, clock=clock),
+                Streamer(streaming, policy=policy, clock=clock),
+                policy=policy,
+            )
     finally:
+        await connector.close()
         threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _open_session(
+    connector: aiohttp.BaseConnector, policy: FetchPolicy, *, trace: aiohttp.TraceConfig | None = None
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        # No proxy from the environment and no .netrc: the address check would judge the proxy.
+        trust_env=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.connect_timeout.total_seconds()),
+        read_bufsize=READ_BUFFER_BYTES,
+        max_line_size=MAX_HEADER_LINE_BYTES,
+        max_field_size=MAX_HEADER_LINE_BYTES,
+        trace_configs=[] if trace is None else [trace],
+    )
 
 
 def _find_origin(url: str) -> Origin | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relay.tools.urls import FetchUrl
 
 # aiohttp would add its own values for these where a caller sets none.
-_OWN_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE)
+OWN_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Hopper:
 
     async def hop(self, ask: Ask) -> Answer | Redirect | FetchFailure:
         """Make one request; every failure is a value."""
-        if not self._is_admissible(ask.url):
+        if not is_admissible(ask.url, self._policy):
             return FetchFailure.REFUSED_URL
         try:
             async with asyncio.timeout(self._opening_seconds):
@@ -90,7 +90,7 @@ class Hopper:
                     headers=self._complete(ask),
                     data=ask.body,
                     allow_redirects=False,
-                    skip_auto_headers=_OWN_HEADERS,
+                    skip_auto_headers=OWN_HEADERS,
                 )
             # Leaving this block with the body unread closes the connection, so that nothing of it stays in
             # the pool.
@@ -134,13 +134,23 @@ class Hopper:
         )
         return [pair for pair in own if pair[0].lower() not in given] + list(ask.headers)
 
-    def _is_admissible(self, url: FetchUrl) -> bool:
-        if url.address is not None and (url.address, url.port) in self._policy.allow_private:
-            return True
-        if url.scheme == "http" and not self._policy.allow_http:
-            return False
-        ports = self._policy.ports
-        return ports is None or url.port in ports or (url.scheme == "http" and url.port == HTTP_PORT)
+
+def is_admissible(url: FetchUrl, policy: FetchPolicy, ports: frozenset[int] | None = None) -> bool:
+    """Tell whether a URL's scheme and port may be asked for; its address is judged when it is dialled.
+
+    Args:
+        url: What is to be asked for.
+        policy: The bounds.
+        ports: The ports that may be dialled whatever the scheme; None for the policy's rules.
+    """
+    if url.address is not None and (url.address, url.port) in policy.allow_private:
+        return True
+    if ports is not None:
+        return url.port in ports
+    if url.scheme == "http" and not policy.allow_http:
+        return False
+    admitted = policy.ports
+    return admitted is None or url.port in admitted or (url.scheme == "http" and url.port == HTTP_PORT)
 
 
 def _read_location(headers: Headers) -> Redirect | FetchFailure:
