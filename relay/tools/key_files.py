@@ -88,10 +88,10 @@ def load_or_create_keys(data_dir: Path) -> KeyFiles:
     directory = data_dir / "keys"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _create(directory / "http.pem", lambda: generate_rsa().to_pem())
-        _create(directory / "secret", lambda: secrets.token_bytes(_SECRET_BYTES))
+        create_private(directory / "http.pem", lambda: generate_rsa().to_pem())
+        create_private(directory / "secret", lambda: secrets.token_bytes(_SECRET_BYTES))
         # Last, because its presence means that the others are there.
-        _create(directory / "signing.pem", lambda: generate_ed25519().to_pem())
+        create_private(directory / "signing.pem", lambda: generate_ed25519().to_pem())
     except OSError as error:
         raise _unusable(directory, error) from error
     return _read_all(directory)
@@ -112,15 +112,15 @@ def rotate_signing_key(data_dir: Path, *, now: datetime) -> KeyFiles:
     ]
     try:
         # The old key is recorded before it goes, so that no attestation is ever without its key.
-        _replace(directory / "retired.json", json.dumps(rows, indent=1).encode())
-        _replace(directory / "signing.pem", generate_ed25519().to_pem())
+        replace_private(directory / "retired.json", json.dumps(rows, indent=1).encode())
+        replace_private(directory / "signing.pem", generate_ed25519().to_pem())
     except OSError as error:
         raise _unusable(directory, error) from error
     return _read_all(directory)
 
 
 def _read_all(directory: Path) -> KeyFiles:
-    secret = _read(directory / "secret")
+    secret = read_private(directory / "secret")
     if len(secret) != _SECRET_BYTES:
         raise _damaged(directory / "secret")
     return KeyFiles(
@@ -133,7 +133,7 @@ def _read_all(directory: Path) -> KeyFiles:
 
 def _read_key(path: Path, algorithm: KeyAlgorithm) -> PrivateKey:
     try:
-        key = parse_private_key_pem(_read(path))
+        key = parse_private_key_pem(read_private(path))
     except SignatureError as error:
         raise _damaged(path) from error
     if key.public.algorithm is not algorithm:
@@ -150,13 +150,18 @@ def _read_retired(path: Path) -> tuple[RetiredKey, ...]:
                 key=parse_multikey(row["publicKeyMultibase"]),
                 expires=datetime.strptime(row["expires"], _TIME_FORMAT).replace(tzinfo=UTC),
             )
-            for row in json.loads(_read(path))
+            for row in json.loads(read_private(path))
         )
     except (SignatureError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
 
 
-def _read(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
+    """Read a file that only its owner may read.
+
+    Raises:
+        StartupError: It cannot be read, or others can read it.
+    """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -171,8 +176,12 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _create(path: Path, make: Callable[[], bytes]) -> None:
-    """Write a file unless it exists, whole or not at all, whoever else does the same at this moment."""
+def create_private(path: Path, make: Callable[[], bytes]) -> None:
+    """Write a file unless it exists, whole or not at all, whoever else does the same at this moment.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     if path.exists():
         return
     draft = _write_draft(path, make())
@@ -185,7 +194,12 @@ def _create(path: Path, make: Callable[[], bytes]) -> None:
     _flush_directory(path.parent)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_private(path: Path, data: bytes) -> None:
+    """Put a file in another's place, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     _write_draft(path, data).replace(path)
     _flush_directory(path.parent)
 
