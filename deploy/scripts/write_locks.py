@@ -22,6 +22,7 @@ DEVELOPMENT = (
     *("pytest", "pytest-asyncio", "pytest-timeout", "pytest-cov", "hypothesis"),
     *("ruff", "mypy", "asyncpg-stubs", "import-linter"),
     *("scikit-image", "cryptography-vectors", "fediverse-pasture-inputs", "http-message-signatures"),
+    *("moto[s3]", "flask", "flask-cors"),
 )
 PEERS = ("threatexchange", "pdqhash")
 HEAD = (
