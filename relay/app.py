@@ -9,6 +9,7 @@ import secrets
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from relay.selftest import SelftestTools, open_selftest_origin, run_selftest
 from relay.stages.attest import AttestTools
 from relay.stages.scan import ScanTools
 from relay.tools.database import open_owned_database
+from relay.tools.door_secret import PDQ, VALIDATE, find_door_secret
 from relay.tools.fetching import open_guarded_client
 from relay.tools.flights import open_flights
 from relay.tools.hash_lists import ListWatch, load_lists_into
@@ -40,8 +42,11 @@ from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
 from relay.web.admin import AdminPages
 from relay.web.attestations import AttestationDoor
+from relay.web.hash_endpoint import HashDoor
 from relay.web.identity import IdentityPages
 from relay.web.inbox import InboxDoor
+from relay.web.local import LocalDoor, LocalDoors
+from relay.web.validator import ValidatorDoor
 from relay.workers import Workers, WorkerSettings
 from scanner.scan import open_scanner
 
@@ -195,6 +200,9 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             settings.server.admin_host,
             settings.server.admin_port,
         )
+        if settings.doors.validator or settings.doors.hash_endpoint:
+            local = await _build_local_doors(stack, settings, tools, identity)
+            await _serve(stack, local, settings.doors.host, settings.doors_port)
         yield Relay(
             door_url=door_url,
             admin_url=assembly.local_url(settings.server.admin_host, settings.server.admin_port),
@@ -258,6 +266,26 @@ def _build_doors(settings: Settings, tools: Tools, identity: Identity) -> web.Ap
         ]
     )
     return doors
+
+
+async def _build_local_doors(
+    stack: AsyncExitStack, settings: Settings, tools: Tools, identity: Identity
+) -> web.Application:
+    doors: dict[str, LocalDoor] = {}
+    if settings.doors.validator:
+        doors[VALIDATE] = ValidatorDoor(
+            tools=tools,
+            flights=await stack.enter_async_context(open_flights()),
+            within=timedelta(seconds=settings.doors.validate_within_s),
+        )
+    if settings.doors.hash_endpoint:
+        doors[PDQ] = HashDoor(
+            tools=tools,
+            flights=await stack.enter_async_context(open_flights()),
+            per_minute=settings.doors.hashes_per_minute,
+        )
+    secret = find_door_secret(settings, installation_secret=identity.secret)
+    return LocalDoors(secret=secret, doors=doors, metrics=tools.metrics).build()
 
 
 def _build_admin(pages: AdminPages) -> web.Application:

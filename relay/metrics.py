@@ -48,6 +48,12 @@ class Metrics:
             ["door", "verdict", "decision"],
             registry=registry,
         )
+        self._door_answers = Counter(
+            "breakwater_door_answers",
+            "Answers of the doors for programs beside the backend.",
+            ["door", "status"],
+            registry=registry,
+        )
         self._fetch_failures = Counter(
             "breakwater_fetch_failures", "Fetches that gave no bytes.", ["reason"], registry=registry
         )
@@ -74,6 +80,10 @@ class Metrics:
         if counter is None:
             counter = self._answers_by_status[status] = self._answers.labels(str(status))
         counter.inc()
+
+    def count_door_answer(self, *, door: str, status: int) -> None:
+        """Count an answer of a door for programs beside the backend."""
+        self._door_answers.labels(door, str(status)).inc()
 
     def count_delivery(self, *, outcome: str) -> None:
         """Count a stored delivery that reached a state."""
