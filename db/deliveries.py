@@ -79,7 +79,7 @@ _RETURNING: Final = """
     d.id, d.state, d.chain_key, d.due_at, d.worker, d.attempts, d.retries, d.reason, d.hold_until,
     d.activity_id, d.activity_type, d.actor, d.object_id, d.inbox, d.head, d.body, d.body_digest,
     d.sender_actor, d.sender_key_id, d.remote_address, d.audience, d.is_selftest, d.received_at,
-    d.updated_at, d.finished_at
+    d.updated_at, d.finished_at, d.replayed_at
 """
 
 _LOCK_CHAIN: Final = """-- lock_chain
@@ -216,6 +216,7 @@ WITH moved AS (
         finished_at = CASE WHEN $8::boolean THEN $7::timestamptz END,
         reason = COALESCE($9, d.reason),
         hold_until = COALESCE($10, d.hold_until),
+        replayed_at = CASE WHEN $13::boolean THEN $7::timestamptz ELSE d.replayed_at END,
         attempts = CASE WHEN $11::boolean THEN d.attempts ELSE 0 END,
         retries = CASE WHEN $11::boolean THEN d.retries + 1 ELSE 0 END,
         body = CASE WHEN $12::boolean THEN ''::bytea ELSE d.body END,
@@ -308,8 +309,11 @@ _SUPERSEDE: Final = """-- supersede
 UPDATE deliveries AS d
 SET state = 'dropped', worker = NULL, is_waiting = false, reason = $4, body = ''::bytea,
     due_at = $5, updated_at = $5, finished_at = $5
-WHERE d.chain = $1 AND d.chain_key = $2 AND d.id < $3
-AND d.state NOT IN ('forwarded', 'dropped', 'dead') AND d.state <> 'forwarding'
+WHERE d.chain_key = $2 AND d.id < $3
+AND (
+    (d.chain = $1 AND d.state NOT IN ('forwarded', 'dropped', 'dead') AND d.state <> 'forwarding')
+    OR (d.chain = $1 AND d.state = 'dead')
+)
 RETURNING d.id
 """
 
@@ -317,7 +321,8 @@ RETURNING d.id
 async def supersede(conn: Connection, *, chain_key: str, before_id: int, now: datetime) -> tuple[int, ...]:
     """Drop a chain's older deliveries that are not being forwarded, with their bodies; return their ids.
 
-    For a Delete. That its sender may delete the object is not checked here; the caller must have done so.
+    Dead letters are among them: nobody is to bring back what its author took back. For a Delete. That its
+    sender may delete the object is not checked here; the caller must have done so.
     """
     chain = chain_number(chain_key)
     if chain is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SUMMARY: Final = """
     d.id, d.state, d.activity_type, d.actor, d.object_id, d.chain_key, d.inbox, d.sender_actor,
     d.audience, d.attempts, d.retries, d.reason, d.is_selftest, d.body <> ''::bytea AS has_body,
-    d.received_at, d.due_at, d.hold_until, d.updated_at, d.finished_at
+    d.received_at, d.due_at, d.hold_until, d.updated_at, d.finished_at, d.replayed_at
 """
 
 
@@ -24,7 +24,7 @@ SELECT
     d.id, d.state, d.chain_key, d.due_at, d.worker, d.attempts, d.retries, d.reason, d.hold_until,
     d.activity_id, d.activity_type, d.actor, d.object_id, d.inbox, d.head, d.body, d.body_digest,
     d.sender_actor, d.sender_key_id, d.remote_address, d.audience, d.is_selftest, d.received_at,
-    d.updated_at, d.finished_at
+    d.updated_at, d.finished_at, d.replayed_at
 FROM deliveries AS d
 WHERE d.id = $1
 """
@@ -48,6 +48,17 @@ async def has_unfinished(conn: Connection, chain_key: str) -> bool:
     """Tell whether a delivery of this chain is still on its way, so that another must queue behind it."""
     chain = chain_number(chain_key)
     return chain is not None and bool(await conn.fetchval(_HAS_UNFINISHED, chain))
+
+
+_HAS_DEAD: Final = """-- has_dead
+SELECT EXISTS (SELECT 1 FROM deliveries AS o WHERE o.chain = $1 AND o.state = 'dead')
+"""
+
+
+async def has_dead(conn: Connection, chain_key: str) -> bool:
+    """Tell whether a delivery of this chain was given up and may still be brought back."""
+    chain = chain_number(chain_key)
+    return chain is not None and bool(await conn.fetchval(_HAS_DEAD, chain))
 
 
 _COUNT_UNFINISHED: Final = """-- count_unfinished
@@ -164,6 +175,17 @@ async def purge_finished(conn: Connection, *, before: datetime, limit: int) -> i
     A copy that arrives later is then taken for new.
     """
     return len(await conn.fetch(_PURGE_FINISHED, before, limit))
+
+
+_FIND_SUMMARY: Final = f"""-- find_summary
+SELECT {_SUMMARY} FROM deliveries AS d WHERE d.id = $1
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def find_summary(conn: Connection, delivery_id: int) -> DeliverySummary | None:
+    """Find what a list shows of a delivery."""
+    row = await conn.fetchrow(_FIND_SUMMARY, delivery_id)
+    return None if row is None else build_summary(row)
 
 
 _FIND_BY_ACTIVITY: Final = """-- find_by_activity

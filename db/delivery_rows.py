@@ -97,6 +97,7 @@ class StoredDelivery(NewDelivery):
         reason: Why it stands where it stands.
         updated_at: When it last moved.
         finished_at: When it was forwarded, dropped or given up.
+        replayed_at: When a person last brought it back after it was given up; None if nobody did.
     """
 
     id: int
@@ -108,6 +109,12 @@ class StoredDelivery(NewDelivery):
     reason: str | None
     updated_at: datetime
     finished_at: datetime | None
+    replayed_at: datetime | None = None
+
+    @property
+    def queued_at(self) -> datetime:
+        """When its time in the queue began: when it came in, or was last replayed."""
+        return self.replayed_at or self.received_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +140,12 @@ class DeliverySummary:
     hold_until: datetime | None
     updated_at: datetime
     finished_at: datetime | None
+    replayed_at: datetime | None
+
+    @property
+    def queued_at(self) -> datetime:
+        """When its time in the queue began: when it came in, or was last replayed."""
+        return self.replayed_at or self.received_at
 
 
 def build_stored_delivery(row: asyncpg.Record) -> StoredDelivery:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from db import deliveries, delivery_lists
 from db.errors import DatabaseError
 from relay.errors import MalformedActivityError
-from relay.lifecycle import FINAL, LEASE, MAX_LEASE_LOSSES, State, decide_retry
+from relay.lifecycle import FINAL, LEASE, MAX_LEASE_LOSSES, State, decide_retry, move
 from relay.pipeline import Tools, deliver, examine, vouch
 from relay.stages.house import count_backlog, end_holds, forget
 from relay.stages.record import record_decision, record_dispatch
@@ -241,13 +241,13 @@ class Workers:
 
     async def _put_back(self, stored: StoredDelivery) -> None:
         """Put a delivery whose examination was broken off back into the queue."""
-        due_at = decide_retry(tries=1, received_at=stored.received_at, now=self._now())
+        due_at = decide_retry(tries=1, queued_at=stored.queued_at, now=self._now())
         if due_at is None:
             await self._bury(stored, "not_examined")
             return
         is_stopping = self._stopping.is_set()
         async with self._tools.database.connection() as conn:
-            is_ours = await deliveries.advance(
+            is_ours = await move(
                 conn,
                 stored.id,
                 expected=State.EXAMINING,
@@ -275,7 +275,7 @@ class Workers:
 
     async def _bury(self, stored: StoredDelivery, reason: str) -> None:
         async with self._tools.database.connection() as conn:
-            is_ours = await deliveries.advance(
+            is_ours = await move(
                 conn,
                 stored.id,
                 expected=stored.state,

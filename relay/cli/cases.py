@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from db import audit, cases, deliveries, delivery_lists, rulings
+from db import audit, cases, delivery_lists, rulings
 from db.cases import CaseState
 from relay.errors import BreakwaterError
-from relay.lifecycle import State
+from relay.lifecycle import State, move
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,7 +92,7 @@ async def _move_on(conn: Connection, delivery_id: int, now: datetime) -> str:
     if any(one.state is CaseState.OPEN for one in of_delivery):
         return "other cases of the same delivery are still open"
     if any(one.state is CaseState.UPHELD for one in of_delivery):
-        is_moved = await deliveries.advance(
+        is_moved = await move(
             conn,
             delivery_id,
             expected=State.HELD,
@@ -102,7 +102,7 @@ async def _move_on(conn: Connection, delivery_id: int, now: datetime) -> str:
             erase_body=True,
         )
         return "its delivery is dropped" if is_moved else "its delivery was not waiting any more"
-    is_moved = await deliveries.advance(
+    is_moved = await move(
         conn, delivery_id, expected=State.HELD, to=State.RECEIVED, now=now, reason="released"
     )
     return "its delivery goes on" if is_moved else "its delivery was not waiting any more"

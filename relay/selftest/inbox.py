@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
 
-from db import attestations, cases, deliveries, delivery_lists, media
-from relay.lifecycle import State
+from db import attestations, cases, delivery_lists, media
+from relay.lifecycle import State, move
 from relay.selftest.origin import ACTIVITY_JSON
 from relay.selftest.parts import PATIENCE_S, SelftestFailure
 from relay.selftest.pictures import draw_fresh_canary, draw_harmless
@@ -140,7 +140,7 @@ async def check_canary(http: httpx.AsyncClient, tools: SelftestTools) -> str:
             await cases.rule_case(
                 conn, case.id, to=cases.CaseState.UPHELD, ruled_by="selftest", now=tools.clock.now()
             )
-        await deliveries.advance(
+        await move(
             conn, stored.id, expected=State.HELD, to=State.DROPPED, now=tools.clock.now(), reason="selftest"
         )
     if stored.state is State.FORWARDED or any(one.body == activity.body for one in tools.standin.received):

@@ -11,8 +11,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from db import attestations, cases, deliveries, delivery_lists, keys, media, verdicts
-from relay.lifecycle import FINAL, GIVE_UP_AFTER, State
+from db import attestations, cases, delivery_lists, keys, media, verdicts
+from relay.lifecycle import FINAL, GIVE_UP_AFTER, State, move
 from relay.model import INLINE, MediaDecision
 from relay.tools.limits import share_of
 
@@ -74,11 +74,9 @@ async def _end_hold(
     rows = await media.list_delivery_media(conn, summary.id)
     has_inline = any(row.url == INLINE and row.decision != MediaDecision.RELEASE for row in rows)
     if enforces_media and not has_inline and summary.reason != "too_many_references":
-        await deliveries.advance(
-            conn, summary.id, expected=State.HELD, to=State.DECIDED, now=now, reason="budget_over"
-        )
-    elif now >= summary.received_at + GIVE_UP_AFTER:
-        is_ended = await deliveries.advance(
+        await move(conn, summary.id, expected=State.HELD, to=State.DECIDED, now=now, reason="budget_over")
+    elif now >= summary.queued_at + GIVE_UP_AFTER:
+        is_ended = await move(
             conn,
             summary.id,
             expected=State.HELD,

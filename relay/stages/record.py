@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from db import audit, cases, deliveries, media
-from relay.lifecycle import LEASE, State, decide_retry
+from db import audit, cases, media
+from relay.lifecycle import LEASE, State, decide_retry, move
 from relay.model import INLINE, DeliveryDecision, Door, EvidenceBasis, Receipt
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def record_decision(
     """
     to, due_at, reason = _next_state(stored, decision, now)
     async with database.transaction() as conn:
-        is_ours = await deliveries.advance(
+        is_ours = await move(
             conn,
             stored.id,
             expected=State.EXAMINING,
@@ -89,12 +89,12 @@ async def record_dispatch(
         case Receipt.STALE:
             to = State.DEAD
         case Receipt.TRY_AGAIN:
-            due_at = decide_retry(tries=stored.retries + 1, received_at=stored.received_at, now=now)
+            due_at = decide_retry(tries=stored.retries + 1, queued_at=stored.queued_at, now=now)
             to = State.DEAD if due_at is None else State.DECIDED
         case _:
             assert_never(dispatched.receipt)
     async with database.connection() as conn:
-        is_ours = await deliveries.advance(
+        is_ours = await move(
             conn,
             stored.id,
             expected=State.FORWARDING,
@@ -118,7 +118,7 @@ def _next_state(
         case DeliveryDecision.HOLD:
             return State.HELD, None, decision.reason
         case DeliveryDecision.RETRY:
-            due_at = decide_retry(tries=stored.retries + 1, received_at=stored.received_at, now=now)
+            due_at = decide_retry(tries=stored.retries + 1, queued_at=stored.queued_at, now=now)
             if due_at is None:
                 return State.DEAD, None, decision.reason
             return State.RECEIVED, due_at, decision.reason

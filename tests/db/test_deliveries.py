@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db import deliveries
+from db import deliveries, delivery_lists
 from db.deliveries import DeliveryState
 from tests.db.builders import LEASE, NOW, new_delivery
 from tests.db.queue import claim, finish, insert, move
@@ -273,6 +273,23 @@ async def test_a_delete_supersedes_what_is_not_on_its_way(database: Database) ->
     assert later > delete
 
 
+async def test_a_delete_ends_dead_letters_of_its_object_and_no_others(database: Database) -> None:
+    mine = await insert(database, new_delivery(1, chain_key="o"))
+    other = await insert(database, new_delivery(2, chain_key="p"))
+    for one in (mine, other):
+        await claim(database)
+        assert await move(database, one, DeliveryState.EXAMINING, DeliveryState.DEAD, worker="w")
+    delete = await insert(database, new_delivery(3, chain_key="o"))
+
+    async with database.connection() as conn:
+        assert await deliveries.supersede(conn, chain_key="o", before_id=delete, now=NOW) == (mine,)
+        ended = await deliveries.find_delivery(conn, mine)
+        assert not await delivery_lists.has_dead(conn, "o")
+        assert await delivery_lists.has_dead(conn, "p")
+    assert ended is not None
+    assert (ended.state, ended.body) == (DeliveryState.DROPPED, b"")
+
+
 async def test_a_superseded_examination_cannot_be_decided(database: Database) -> None:
     create = await insert(database, new_delivery(1, chain_key="note"))
     await claim(database)
@@ -297,7 +314,7 @@ async def test_a_dead_letter_can_be_replayed_behind_its_chain(database: Database
     await finish(database, first)
     again = await claim(database)
     assert again is not None
-    assert (again.id, again.finished_at) == (second, None)
+    assert (again.id, again.finished_at, again.replayed_at) == (second, None, NOW)
 
 
 async def test_a_body_can_be_erased_by_the_move_that_drops_it(database: Database) -> None:
