@@ -55,7 +55,7 @@ from relay.stages.authenticate import (
     authenticate,
 )
 from relay.stages.bind import is_bound
-from relay.stages.consult import consult, was_released_unseen
+from relay.stages.consult import consult, consult_digest, was_released_unseen
 from relay.stages.decide import decide, judge
 from relay.stages.dereference import follow
 from relay.stages.dispatch import forward, pass_through
@@ -87,6 +87,8 @@ __all__ = [
     "deliver",
     "examine",
     "examine_bytes",
+    "find_outcome",
+    "judge_unseen",
     "look",
     "note",
     "receive",
@@ -286,6 +288,42 @@ async def examine_bytes(
         DatabaseError: Verdicts could not be read or kept; nothing is known, and nothing is released.
     """
     outcome = await look(media, reference, tools=tools)
+    await note(outcome, door=door, tools=tools)
+    return outcome
+
+
+async def find_outcome(
+    sha256: bytes, reference: MediaReference, *, door: Door, tools: Tools
+) -> MediaOutcome | None:
+    """Judge bytes by what is known of their digest, with one question and without the bytes.
+
+    None where nothing is known, or where a person would need the bytes to rule on them: the door then has
+    them examined.
+
+    Raises:
+        DatabaseError: It cannot be known; nothing is released.
+    """
+    state = tools.scans.scanning.state_digest
+    evidence = await consult_digest(
+        sha256, reference.declared_type, reference, database=tools.database, state_digest=state
+    )
+    if evidence is None:
+        return None
+    outcome = judge(evidence, tools.policy)
+    if outcome.needs_case or outcome.purge:
+        return None
+    await note(outcome, door=door, tools=tools)
+    return outcome
+
+
+async def judge_unseen(reference: MediaReference, *, door: Door, tools: Tools) -> MediaOutcome:
+    """Judge media that a door cannot have examined as a whole: too long, in parts, or in an unknown coding.
+
+    Raises:
+        DatabaseError: The case could not be opened.
+    """
+    # Without a report, it counts as unscannable, whatever the reason.
+    outcome = judge(Evidence(reference=reference, basis=EvidenceBasis.SCAN), tools.policy)
     await note(outcome, door=door, tools=tools)
     return outcome
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from db import cases, rulings, verdicts
+from db import cases, known
+from db.rulings import RulingKind
 from relay.model import Evidence, EvidenceBasis, Media, MediaReference
 from relay.tools.reuse import is_reusable
 from scanner.report import UnscannableReason, Verdict, report_from_json
@@ -22,28 +23,46 @@ async def consult(
     media: Media, reference: MediaReference, *, database: Database, state_digest: bytes
 ) -> Evidence | None:
     """Find evidence on these bytes that spares a scan; None where there is none."""
+    declared_type = media.content_type or reference.declared_type
+    return await consult_digest(
+        media.sha256, declared_type, reference, database=database, state_digest=state_digest
+    )
+
+
+async def consult_digest(
+    sha256: bytes,
+    declared_type: str | None,
+    reference: MediaReference,
+    *,
+    database: Database,
+    state_digest: bytes,
+) -> Evidence | None:
+    """Find evidence on bytes of which only the digest is in hand; None where there is none.
+
+    Raises:
+        DatabaseError: It cannot be known.
+    """
     async with database.connection() as conn:
-        ruling = await rulings.find_ruling(conn, media.sha256)
-        stored = await verdicts.find_verdict(conn, media.sha256, state_digest) if ruling is None else None
-    if ruling is not None:
+        stored = await known.find_known(conn, sha256, state_digest)
+    if stored.ruling is not None:
         return Evidence(
             reference=reference,
             basis=EvidenceBasis.RULING,
-            sha256=media.sha256,
-            is_allowed=ruling.ruling is rulings.RulingKind.ALLOW,
+            sha256=sha256,
+            is_allowed=stored.ruling is RulingKind.ALLOW,
         )
-    if stored is None:
+    if stored.report is None:
         return None
     report = report_from_json(stored.report)
     # Whether a page is a link or broken media depends on the reference, which the scan stage weighs; to look
     # again costs no more than a digest.
     is_page = report.reason is UnscannableReason.NOT_MEDIA and report.verdict is Verdict.UNSCANNABLE
-    if is_page or not is_reusable(report, media.content_type or reference.declared_type):
+    if is_page or not is_reusable(report, declared_type):
         return None
     return Evidence(
         reference=reference,
         basis=EvidenceBasis.OWN_VERDICT,
-        sha256=media.sha256,
+        sha256=sha256,
         report=report,
         state_digest=state_digest,
     )
