@@ -267,3 +267,23 @@ class Dispatched:
 
     receipt: Receipt
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where on the backend media is stored, or is going to be.
+
+    Attributes:
+        object_id: The post that shows it; empty where it is an account's own, or only the file is known.
+        actor_id: The author of the post, or the account; empty where unknown.
+        alias: The file's name in the backend's media store; empty where unknown.
+        may_be_removed: Whoever brought the media speaks for the post. What others say about a post is a
+            reason to look at it, none to take it down.
+        delivery_id: It gets there with this delivery, if at all.
+    """
+
+    object_id: str = ""
+    actor_id: str = ""
+    alias: str = ""
+    may_be_removed: bool = False
+    delivery_id: int | None = None
