@@ -58,8 +58,12 @@ ENOUGH_GROUPS: Final = 3
 _CREDIT_SCALE: Final = 10.0
 _HALF_LIFE: Final = timedelta(days=30)
 
-SCRUTINY: Final = timedelta(hours=24)
-"""How long a peer is audited on everything after somebody else's disagreement with it was heard of."""
+SCRUTINY: Final = 10
+"""How many audits in a row have to hold before a peer is relied on again after others' doubt in it."""
+
+NOTICE_AT: Final = 1.5 * STEP_UP
+"""Where our own doubt in a peer is told to others. One disagreement is an everyday thing between honest
+scanners and would have everybody scan everything; two of them close together are not."""
 
 # The 95 % point of the normal distribution, one-sided.
 _Z: Final = 1.6448536269514722
@@ -85,7 +89,7 @@ class Standing:
         audits: Comparable audits, ever.
         agreements: Those of them that agreed.
         updated_at: When the last audit was weighed, or the peer was taken on.
-        scrutiny_until: Until then everything is audited.
+        scrutiny: How many more audits have to hold before it is relied on again.
     """
 
     tier: Tier
@@ -94,12 +98,17 @@ class Standing:
     credit: float = 0.0
     audits: int = 0
     agreements: int = 0
-    scrutiny_until: datetime | None = None
+    scrutiny: int = 0
 
     @property
-    def is_relied_on(self) -> bool:
-        """Tell whether its word may spare a costly scan."""
+    def is_trusted(self) -> bool:
+        """Tell whether it has earned that its word counts."""
         return self.tier in {Tier.TRUSTED, Tier.ALLIED}
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Tell whether what we found ourselves is worth a word to others."""
+        return self.log_ratio >= NOTICE_AT or self.tier is Tier.QUARANTINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +179,7 @@ def weigh(standing: Standing, audited: Audited, *, now: datetime) -> Standing:
                     credit=credit_of(standing, now=now) + 1.0,
                     audits=standing.audits + 1,
                     agreements=standing.agreements + 1,
+                    scrutiny=max(0, standing.scrutiny - 1),
                     updated_at=now,
                 )
             )
@@ -196,12 +206,14 @@ def _settle(standing: Standing) -> Standing:
     return standing
 
 
-def scrutinise(standing: Standing, *, now: datetime) -> Standing:
-    """Return the standing after a peer of ours disagreed with this one: it costs scans, and never censors."""
-    until = now + SCRUTINY
-    if standing.scrutiny_until is not None and standing.scrutiny_until >= until:
-        return standing
-    return replace(standing, scrutiny_until=until)
+def scrutinise(standing: Standing) -> Standing:
+    """Return the standing after others' doubt was heard of: it costs us scans, and censors nobody."""
+    return replace(standing, scrutiny=SCRUTINY)
+
+
+def is_relied_on(standing: Standing, *, now: datetime) -> bool:
+    """Tell whether a peer's word may spare a costly scan; where everything is audited, it spares none."""
+    return standing.is_trusted and audit_rate(standing, now=now) < 1.0
 
 
 def credit_of(standing: Standing, *, now: datetime) -> float:
@@ -219,9 +231,11 @@ def audit_rate(standing: Standing, *, now: datetime, groups: int = 1, risk: floa
         groups: Trust groups of trusted peers that have attested a scan of the same bytes, this one included.
         risk: How unusual the item is, in [0, 1]: a first author, a new domain, a cheap local score.
     """
-    if not standing.is_relied_on or (standing.scrutiny_until is not None and now < standing.scrutiny_until):
+    if not standing.is_trusted or standing.scrutiny:
         return 1.0
-    rate = SHARED_FLOOR if groups >= ENOUGH_GROUPS else _own_rate(standing, now=now)
+    rate = _own_rate(standing, now=now)
+    if groups >= ENOUGH_GROUPS and rate < 1.0:
+        rate = SHARED_FLOOR
     return rate + (1.0 - rate) * min(max(risk, 0.0), 1.0)
 
 

@@ -29,6 +29,7 @@ from relay.trust import (
     audit_rate,
     compare,
     credit_of,
+    is_relied_on,
     scrutinise,
     weigh,
 )
@@ -118,13 +119,30 @@ def test_from_three_independent_scans_on_few_are_repeated() -> None:
     assert audit_rate(trusted, now=NOW, groups=ENOUGH_GROUPS) == SHARED_FLOOR
 
 
-def test_somebody_elses_disagreement_has_everything_audited_for_a_while() -> None:
-    watched = scrutinise(standing(Tier.TRUSTED, credit=1e9), now=NOW)
+def test_others_doubt_has_the_next_ten_audited_and_takes_nothing_else() -> None:
+    watched = scrutinise(standing(Tier.TRUSTED, credit=1e9))
 
+    assert not is_relied_on(watched, now=NOW)
     assert audit_rate(watched, now=NOW, groups=99) == 1.0
-    assert audit_rate(watched, now=NOW + SCRUTINY, groups=99) == SHARED_FLOOR
+    assert not is_relied_on(after(watched, *[Audited.AGREES] * (SCRUTINY - 1)), now=NOW)
+    assert is_relied_on(after(watched, *[Audited.AGREES] * SCRUTINY), now=NOW)
     assert watched.tier is Tier.TRUSTED
-    assert scrutinise(watched, now=NOW - timedelta(hours=1)) == watched
+
+
+def test_one_disagreement_is_kept_to_oneself_and_two_close_together_are_told() -> None:
+    trusted = standing(Tier.TRUSTED, credit=1e9)
+
+    assert not after(trusted, Audited.DISAGREES).is_in_doubt
+    assert after(trusted, Audited.DISAGREES, *[Audited.AGREES] * 10, Audited.DISAGREES).is_in_doubt
+    assert not after(trusted, Audited.DISAGREES, *[Audited.AGREES] * 60, Audited.DISAGREES).is_in_doubt
+
+
+def test_after_a_disagreement_the_next_ten_are_scanned_before_they_are_relied_on() -> None:
+    fallen = after(standing(Tier.TRUSTED, credit=1e9), Audited.DISAGREES)
+
+    assert not is_relied_on(fallen, now=NOW)
+    assert not is_relied_on(after(fallen, *[Audited.AGREES] * 10), now=NOW)
+    assert is_relied_on(after(fallen, *[Audited.AGREES] * 11), now=NOW)
 
 
 def test_credit_halves_in_thirty_days_without_an_audit() -> None:
