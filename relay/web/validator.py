@@ -106,7 +106,7 @@ class ValidatorDoor:
             self._under_way -= 1
 
     async def _validate(self, request: web.Request) -> web.Response:
-        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        if any(coding.lower() != "identity" for coding in request.headers.getall(hdrs.CONTENT_ENCODING, ())):
             # What would be examined are not the bytes that were sent.
             return refuse(415, "Coded body", "Send the file as it is, without a content coding.")
         try:
@@ -114,6 +114,8 @@ class ValidatorDoor:
                 media = await self._read(request, held)
                 if not isinstance(media, Media):
                     return self._unread(media)
+                if not media.data:
+                    return refuse(400, "Empty body", "There is no file in the request.")
                 outcome = await self._flights.share(
                     (media.sha256, media.content_type, self._tools.scans.scanning.state_digest),
                     lambda: self._examine(media, held),
