@@ -106,16 +106,11 @@ class ValidatorDoor:
             self._under_way -= 1
 
     async def _validate(self, request: web.Request) -> web.Response:
-        if any(coding.lower() != "identity" for coding in request.headers.getall(hdrs.CONTENT_ENCODING, ())):
-            # What would be examined are not the bytes that were sent.
-            return refuse(415, "Coded body", "Send the file as it is, without a content coding.")
         try:
             async with asyncio.timeout(self._within.total_seconds()), AsyncExitStack() as held:
                 media = await self._read(request, held)
-                if not isinstance(media, Media):
-                    return self._unread(media)
-                if not media.data:
-                    return refuse(400, "Empty body", "There is no file in the request.")
+                if isinstance(media, web.Response):
+                    return media
                 outcome = await self._flights.share(
                     (media.sha256, media.content_type, self._tools.scans.scanning.state_digest),
                     lambda: self._examine(media, held),
@@ -129,24 +124,25 @@ class ValidatorDoor:
             return refuse(400, "Broken body", "The body of the request did not come in whole.")
         return _answer(outcome)
 
-    async def _read(self, request: web.Request, held: AsyncExitStack) -> Media | FetchFailure:
-        """Read the file, which counts as being in memory until `held` is closed."""
+    async def _read(self, request: web.Request, held: AsyncExitStack) -> Media | web.Response:
+        """Read the file, which counts as being in memory until `held` is closed; or say what is wrong."""
+        codings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+        if any(coding.lower() != "identity" for coding in codings):
+            # What would be examined are not the bytes that were sent.
+            return refuse(415, "Coded body", "Send the file as it is, without a content coding.")
         account = await held.enter_async_context(self._tools.memory.open_account())
+        most = self._tools.max_media_bytes
         body = await read_body(
-            request.content,
-            max_bytes=self._tools.max_media_bytes,
-            policy=_PACE,
-            clock=self._tools.clock,
-            reserve=account.grow,
+            request.content, max_bytes=most, policy=_PACE, clock=self._tools.clock, reserve=account.grow
         )
+        if body is FetchFailure.TOO_LARGE:
+            return refuse(413, "File too large", f"A file may have at most {most} bytes.")
         if isinstance(body, FetchFailure):
-            return body
-        declared = request.headers.get(hdrs.CONTENT_TYPE)
-        return Media(
-            data=body.data,
-            sha256=body.sha256,
-            content_type=(essence_of(declared) or None) if declared else None,
-        )
+            return refuse(408, "Body too slow", "The file did not arrive in time. Send it again.")
+        if not body.data:
+            return refuse(400, "Empty body", "There is no file in the request.")
+        declared = essence_of(request.headers.get(hdrs.CONTENT_TYPE, ""))
+        return Media(data=body.data, sha256=body.sha256, content_type=declared or None)
 
     async def _examine(self, media: Media, held: AsyncExitStack) -> MediaOutcome:
         """Examine a file to the end, whether or not anybody still waits for the answer."""
@@ -154,12 +150,6 @@ class ValidatorDoor:
         # From here on it is this examination that holds the bytes, not the request that brought them.
         async with held.pop_all():
             return await examine_bytes(media, reference, door=Door.VALIDATOR, tools=self._tools)
-
-    def _unread(self, failure: FetchFailure) -> web.Response:
-        if failure is FetchFailure.TOO_LARGE:
-            most = self._tools.max_media_bytes
-            return refuse(413, "File too large", f"A file may have at most {most} bytes.")
-        return refuse(408, "Body too slow", "The file did not arrive in time. Send it again.")
 
 
 def _answer(outcome: MediaOutcome) -> web.Response:
