@@ -133,7 +133,7 @@ async def test_under_the_units_filter_the_relay_works_with_every_layer_of_its_sa
             ready = await under_filter.start(
                 str(READY), "--wait=90", f"--url=http://127.0.0.1:{admin_port}/readyz"
             )
-            _, said = await ready.communicate()
+            said, _ = await ready.communicate()
             assert ready.returncode == 0, said.decode()
             assert _is_filtered(relay.pid)
             tested = await under_filter.run("selftest")
