@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from relay import assembly
+from relay.backends.adapters import open_adapter
 from relay.backends.choice import Backends
 from relay.backends.client import open_backend
 from relay.backends.standin import open_standin
@@ -125,6 +126,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             open_guarded_client(assembly.build_fetch_policy(settings, own=(_endpoint(origin.url),)), clock)
         )
         scanning = await _open_scanner(stack, settings, database, secret=identity.secret, clock=clock)
+        api = await enter(open_adapter(settings.backend, domain=settings.domain))
         name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(_INSTANCE_CHANCE_BYTES)}"
         key_directory = KeyDirectory(
             source=client, store=DatabaseKeyStore(database=database), clock=clock, signer=signer
@@ -153,6 +155,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
                 selftest_actor=origin.actor,
             ),
             policy=assembly.build_policy(settings),
+            acting=assembly.build_acting(settings, abilities=frozenset() if api is None else api.abilities),
             hold=assembly.build_hold_policy(settings),
             vouching=AttestTools(
                 is_enabled=settings.attest.enabled,

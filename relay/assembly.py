@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from relay.config import DeliveryHandling, Retention
+from db.errands import ErrandKind
+from relay.config import BackendAction, DeliveryHandling, Retention
+from relay.stages.act import Acting
 from relay.stages.authenticate import AuthenticationPolicy
 from relay.stages.decide import Condition, Policy, Rule
 from relay.stages.store import HoldPolicy
@@ -18,11 +20,13 @@ from scanner.settings import CLASSIFIERS, ScannerSettings
 from signatures.http import Freshness
 
 if TYPE_CHECKING:
+    from relay.backends.abilities import Ability
     from relay.config import Settings
     from relay.tools.addresses import Endpoint
 
 _EMBEDDED: Final = "embedded"
 _NO_CLASSIFIER: Final = "none"
+_ERRANDS: Final = {BackendAction.REPORT: ErrandKind.REPORT, BackendAction.REMOVE: ErrandKind.REMOVE}
 
 # Clocks of servers that federate are off by minutes, and Mastodon's signed times may lie ahead.
 _MAX_AHEAD: Final = timedelta(minutes=5)
@@ -50,6 +54,24 @@ def build_policy(settings: Settings) -> Policy:
             Condition.DETECTOR_DOWN: conditions.detector_down,
         },
         enforces_media=settings.backend.enforces_media,
+    )
+
+
+def build_acting(settings: Settings, *, abilities: frozenset[Ability]) -> Acting:
+    """Build what is done on the backend.
+
+    Args:
+        settings: The configuration.
+        abilities: What the backend's API can do; empty without a token.
+    """
+    return Acting(
+        actions={
+            category: _ERRANDS[policy.act]
+            for category, policy in settings.policy.categories.items()
+            if policy.act is not BackendAction.NONE
+        },
+        abilities=abilities,
+        own_host=urlsplit(f"//{settings.domain}").hostname or "",
     )
 
 

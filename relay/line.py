@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from relay.backends.choice import Backends
     from relay.clock import Clock
     from relay.metrics import Metrics
+    from relay.stages.act import Acting
     from relay.stages.attest import AttestTools
     from relay.stages.authenticate import AuthenticationPolicy
     from relay.stages.decide import Policy
@@ -39,6 +40,7 @@ class Tools:
     spool: Spool
     backends: Backends
     policy: Policy
+    acting: Acting
     hold: HoldPolicy
     vouching: AttestTools
     metrics: Metrics

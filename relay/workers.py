@@ -19,6 +19,7 @@ from db.errors import DatabaseError
 from relay.errors import MalformedActivityError
 from relay.lifecycle import FINAL, LEASE, MAX_LEASE_LOSSES, State, decide_retry, move
 from relay.pipeline import Tools, deliver, examine, vouch
+from relay.stages.act import plan_for_delivery
 from relay.stages.house import count_backlog, end_holds, forget
 from relay.stages.record import record_decision, record_dispatch
 from relay.tools.lanes import Lanes
@@ -201,8 +202,16 @@ class Workers:
         if decision is None:
             await self._put_back(stored)
             return
+        planned = await plan_for_delivery(
+            stored, decision, acting=self._tools.acting, database=self._tools.database
+        )
         reached = await record_decision(
-            stored, decision, database=self._tools.database, worker=self._settings.name, now=self._now()
+            stored,
+            decision,
+            database=self._tools.database,
+            worker=self._settings.name,
+            now=self._now(),
+            planned=planned,
         )
         self._count(stored, reached)
         if reached is State.FORWARDING:

@@ -4,26 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from db import audit, cases, media
+from db import audit, cases, media, whereabouts
 from relay.lifecycle import LEASE, State, decide_retry, move
 from relay.model import INLINE, DeliveryDecision, Door, EvidenceBasis, Receipt
+from relay.tools.errand_book import enter_errands
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from db.delivery_rows import StoredDelivery
+    from db.errands import NewErrand
     from db.pool import Connection, Database
-    from relay.model import Decision, Dispatched, MediaOutcome
+    from relay.model import Decision, Dispatched, MediaOutcome, Place
 
 # What stands in place of the address of media of which nothing is to be kept.
 _ERASED: Final = ""
 _UNEXAMINED: Final = "unexamined"
+_RELAY: Final = "relay"
 
 
 async def record_decision(
-    stored: StoredDelivery, decision: Decision, *, database: Database, worker: str, now: datetime
+    stored: StoredDelivery,
+    decision: Decision,
+    *,
+    database: Database,
+    worker: str,
+    now: datetime,
+    planned: Mapping[bytes, Sequence[NewErrand]] | None = None,
 ) -> State | None:
     """Record the decision and move the delivery on; None if the lease was lost meanwhile.
+
+    Args:
+        stored: The delivery.
+        decision: What was decided.
+        database: Where all of it is recorded at once.
+        worker: Who holds the lease.
+        now: The time.
+        planned: What follows on the backend, by the digest of the media that it follows from.
 
     Raises:
         DatabaseError: Nothing was recorded; the delivery is examined again when its lease ends.
@@ -49,6 +67,8 @@ async def record_decision(
             [_build_row(stored.id, ordinal, outcome) for ordinal, outcome in enumerate(decision.outcomes)],
         )
         await _open_cases(conn, stored, decision, now)
+        for sha256, errands in (planned or {}).items():
+            await _enter(conn, errands, delivery_id=stored.id, sha256=sha256, now=now)
     return to
 
 
@@ -63,15 +83,74 @@ async def record_outcome(
     if not outcome.needs_case:
         return None
     async with database.transaction() as conn:
-        return await _open_case(
-            conn,
-            None,
-            category=outcome.category or _UNEXAMINED,
-            sha256=outcome.evidence.sha256,
-            basis=_basis(outcome),
-            door=door,
-            now=now,
-        )
+        return await _open_outcome_case(conn, outcome, door=door, now=now)
+
+
+async def record_stored(
+    outcome: MediaOutcome,
+    place: Place,
+    *,
+    door: Door,
+    database: Database,
+    now: datetime,
+    errands: Sequence[NewErrand] = (),
+) -> int | None:
+    """Record what was found in media that the backend stores already, where it is, and what follows there.
+
+    Returns:
+        The number of the case that was opened; None where there is one already or need not be one.
+
+    Raises:
+        DatabaseError: Nothing was recorded; the same look records it the next time.
+    """
+    sha256 = outcome.evidence.sha256
+    if sha256 is None or not (outcome.needs_case or errands):
+        return None
+    async with database.transaction() as conn:
+        case_id = None
+        if outcome.needs_case:
+            case_id = await _open_outcome_case(conn, outcome, door=door, now=now)
+            # A ruling may come weeks later, and then it must be known where the media lies.
+            sighting = whereabouts.Sighting(
+                sha256=sha256,
+                object_id=place.object_id,
+                actor_id=place.actor_id,
+                alias=place.alias,
+                seen_at=now,
+            )
+            await whereabouts.put_sighting(conn, sighting)
+        await _enter(conn, errands, delivery_id=None, sha256=sha256, now=now)
+        return case_id
+
+
+async def _open_outcome_case(
+    conn: Connection, outcome: MediaOutcome, *, door: Door, now: datetime
+) -> int | None:
+    return await _open_case(
+        conn,
+        None,
+        category=outcome.category or _UNEXAMINED,
+        sha256=outcome.evidence.sha256,
+        basis=_basis(outcome),
+        door=door,
+        now=now,
+    )
+
+
+async def _enter(
+    conn: Connection,
+    errands: Sequence[NewErrand],
+    *,
+    delivery_id: int | None,
+    sha256: bytes,
+    now: datetime,
+) -> None:
+    """Enter errands under the case that they follow from, which may have been opened by an earlier look."""
+    if not errands:
+        return
+    case = await cases.find_case_on(conn, delivery_id=delivery_id, sha256=sha256)
+    case_id = None if case is None else case.id
+    await enter_errands(conn, errands, case_id=case_id, ordered_by=_RELAY, now=now)
 
 
 async def record_dispatch(
@@ -172,7 +251,7 @@ async def _open_case(
     )
     if case_id is not None:
         # The audit log says that there is a case, never what it is about.
-        await audit.append(conn, at=now, actor="relay", event="case_opened", detail={"case": case_id})
+        await audit.append(conn, at=now, actor=_RELAY, event="case_opened", detail={"case": case_id})
     return case_id
 
 
