@@ -157,6 +157,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             policy=assembly.build_policy(settings),
             acting=assembly.build_acting(settings, abilities=frozenset() if api is None else api.abilities),
             hold=assembly.build_hold_policy(settings),
+            releasing=assembly.build_release_tools(settings, signer=signer, resolver=api),
             vouching=AttestTools(
                 is_enabled=settings.attest.enabled,
                 identity=identity,

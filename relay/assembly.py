@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from db.errands import ErrandKind
+from relay.backends.intake import INTAKES
 from relay.config import BackendAction, DeliveryHandling, Retention
 from relay.stages.act import Acting
 from relay.stages.authenticate import AuthenticationPolicy
 from relay.stages.decide import Condition, Policy, Rule
+from relay.stages.release import ReleaseTools
 from relay.stages.store import HoldPolicy
 from relay.tools.limits import Backlog, FairShare
 from relay.tools.policy import FetchPolicy
@@ -22,7 +24,9 @@ from signatures.http import Freshness
 if TYPE_CHECKING:
     from relay.backends.abilities import Ability
     from relay.config import Settings
+    from relay.stages.release import Resolver
     from relay.tools.addresses import Endpoint
+    from relay.tools.fetching import Signer
 
 _EMBEDDED: Final = "embedded"
 _NO_CLASSIFIER: Final = "none"
@@ -53,7 +57,7 @@ def build_policy(settings: Settings) -> Policy:
             Condition.LINK_UNREACHABLE: conditions.link_unreachable,
             Condition.DETECTOR_DOWN: conditions.detector_down,
         },
-        enforces_media=settings.backend.enforces_media,
+        enforces_media=settings.enforces_media,
     )
 
 
@@ -72,6 +76,23 @@ def build_acting(settings: Settings, *, abilities: frozenset[Ability]) -> Acting
         },
         abilities=abilities,
         own_host=urlsplit(f"//{settings.domain}").hostname or "",
+    )
+
+
+def build_release_tools(settings: Settings, *, signer: Signer, resolver: Resolver | None) -> ReleaseTools:
+    """Build what brings deliveries to the backend that its signature window has passed.
+
+    Args:
+        settings: The configuration.
+        signer: Signs as the relay's own actor.
+        resolver: The backend's API; None where there is no token for it.
+    """
+    return ReleaseTools(
+        signer=signer,
+        resolver=resolver,
+        intake=INTAKES[settings.backend.software],
+        window=settings.backend.signature_window,
+        enforces_media=settings.enforces_media,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from relay.stages.attest import AttestTools
     from relay.stages.authenticate import AuthenticationPolicy
     from relay.stages.decide import Policy
+    from relay.stages.release import ReleaseTools
     from relay.stages.scan import ScanTools
     from relay.stages.store import HoldPolicy
     from relay.tools.fetching import Signer
@@ -42,6 +43,7 @@ class Tools:
     policy: Policy
     acting: Acting
     hold: HoldPolicy
+    releasing: ReleaseTools
     vouching: AttestTools
     metrics: Metrics
     clock: Clock

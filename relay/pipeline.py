@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
 
 from relay.backends.answer import BackendAnswer
@@ -64,6 +65,7 @@ from relay.stages.fetch import fetch
 from relay.stages.preserve import preserve
 from relay.stages.publish import publish, publish_outcome
 from relay.stages.record import record_outcome
+from relay.stages.release import release
 from relay.stages.scan import scan
 from relay.stages.store import is_queued_behind, store
 from relay.tools.key_limits import BoundedKeys
@@ -339,8 +341,23 @@ async def note(outcome: MediaOutcome, *, door: Door, tools: LookTools) -> None:
 
 
 async def deliver(stored: StoredDelivery, *, tools: Tools) -> Dispatched:
-    """Hand a decided delivery to the backend, byte for byte."""
-    return await forward(_message(stored), backend=tools.backends.choose(is_selftest=stored.is_selftest))
+    """Bring a decided delivery to the backend: byte for byte, or another way once it is too old for that.
+
+    Raises:
+        DatabaseError: It is not known what was decided on its media; it is tried again later.
+    """
+    backend = tools.backends.choose(is_selftest=stored.is_selftest)
+    if stored.is_selftest:
+        return await forward(_message(stored), backend=backend)
+    return await release(
+        stored,
+        _message(stored),
+        extract=extract,
+        forward=partial(forward, backend=backend),
+        tools=tools.releasing,
+        database=tools.database,
+        now=tools.clock.now(),
+    )
 
 
 def _message(stored: StoredDelivery) -> RequestMessage:

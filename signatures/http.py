@@ -41,6 +41,7 @@ __all__ = [
     "Scheme",
     "VerifiedRequest",
     "find_signature",
+    "fresh_until",
     "sign_request",
     "sign_response",
     "verify_request",
@@ -163,6 +164,24 @@ def verify_request(
         signed_at=signed_at,
         covers_query=covers_query,
     )
+
+
+def fresh_until(message: RequestMessage, *, max_age: timedelta) -> datetime:
+    """Return until when a request passes where signatures may be so old. Nothing is verified here.
+
+    Raises:
+        MalformedError: as `find_signature`, or its times do not parse.
+        VerificationError: there is no signature, or no time that it covers (no_signature, missing_time,
+            missing_component).
+    """
+    signature = find_signature(message)
+    if signature is None:
+        raise VerificationError(Reason.NO_SIGNATURE, "a request without a signature")
+    times = _signed_times(message, signature)
+    if not times:
+        raise VerificationError(Reason.MISSING_TIME, "no time is signed")
+    end, expires = min(times) + max_age, signature.parsed.expires
+    return end if expires is None else min(end, from_seconds(expires))
 
 
 def verify_response(

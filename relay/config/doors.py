@@ -13,7 +13,9 @@ class Gateway(Section):
     """The outbound proxy of the backend: what it fetches is examined before it gets the bytes."""
 
     enabled: bool = False
-    """Whether the gateway is opened. The backend has to be told to use it (`http_proxy`, `https_proxy`)."""
+    """Whether the gateway is opened. The backend has to be told to use it (`http_proxy`, `https_proxy`). With
+    a Mastodon, Misskey or Sharkey, text is then forwarded while its media stay withheld here, as with
+    `backend.enforces_media`: tell the backend first, or in the same step."""
     host: str = "127.0.0.1"
     """The address that it listens on. Never a public one: whoever reaches it can fetch through it."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 0

@@ -22,10 +22,14 @@ from relay.config.sections import (
     Scanner,
     Section,
     Server,
+    Software,
 )
 from relay.model import MediaDecision
 
 _STRICTNESS: Final = {MediaDecision.RELEASE: 0, MediaDecision.WITHHOLD: 1, MediaDecision.BLOCK: 2}
+
+# They show their people copies that they fetched themselves, never the address at the origin.
+_SERVE_COPIES: Final = frozenset({Software.MASTODON, Software.MISSKEY, Software.SHARKEY})
 
 # After the inbox door and the admin's pages.
 _GATEWAY_OFFSET: Final = 2
@@ -75,6 +79,17 @@ class Settings(Section):
     def doors_port(self) -> int:
         """The port of the doors for programs beside the backend."""
         return self.doors.port or min(self.server.port + _DOORS_OFFSET, _MAX_PORT)
+
+    @property
+    def enforces_media(self) -> bool:
+        """Whether media stay withheld at a door of ours while the text goes through.
+
+        A gateway that opens TLS is such a door for servers that show only what they fetched. Others leave a
+        link to the original, or let browsers fetch it, so that their deliveries are held as a whole unless
+        the admin says otherwise.
+        """
+        is_guarded = self.gateway.enabled and self.gateway.opens_tls
+        return self.backend.enforces_media or (is_guarded and self.backend.software in _SERVE_COPIES)
 
     @property
     def hold_budget(self) -> timedelta:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from signatures.cavage import build_cavage_header
 from signatures.digests import content_digest, legacy_digest
-from signatures.errors import MalformedError, Reason, SignatureError
+from signatures.errors import MalformedError, Reason, SignatureError, VerificationError
 from signatures.http import (
     FASP_FRESHNESS,
     Freshness,
@@ -19,6 +19,7 @@ from signatures.http import (
     Scheme,
     VerifiedRequest,
     find_signature,
+    fresh_until,
     sign_request,
     sign_response,
     verify_request,
@@ -487,3 +488,29 @@ def test_a_response_that_says_too_little_is_refused() -> None:
 def test_a_response_is_never_signed_with_rsa() -> None:
     with pytest.raises(ValueError, match="Ed25519"):
         sign_response(_response(), key=rsa_key(), key_id="id", now=NOW)
+
+
+@_BOTH
+def test_a_request_stays_fresh_from_the_time_that_is_signed(scheme: Scheme) -> None:
+    message = _sign(post(), scheme)
+
+    assert fresh_until(message, max_age=timedelta(hours=1)) == NOW.replace(microsecond=0) + timedelta(hours=1)
+
+
+def test_a_request_stays_fresh_no_longer_than_it_says_itself_nor_than_its_oldest_time() -> None:
+    early = to_seconds(NOW) - 60
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    dated = replace(post(), headers=(("Host", "b.example"), ("Date", format_http_date(NOW))))
+
+    assert fresh_until(_rfc9421(dated, "@method date", created=early), max_age=hour) == NOW - minute + hour
+    expiring = _rfc9421(dated, "@method date", expires=to_seconds(NOW) + 60)
+    assert fresh_until(expiring, max_age=hour) == NOW + minute
+
+
+@pytest.mark.parametrize("reason", [Reason.NO_SIGNATURE, Reason.MISSING_TIME])
+def test_without_a_signed_time_nobody_knows_how_fresh_a_request_is(reason: Reason) -> None:
+    message = _rfc9421(post(), "@method") if reason is Reason.MISSING_TIME else post()
+
+    with pytest.raises(VerificationError) as raised:
+        fresh_until(message, max_age=timedelta(hours=1))
+    assert raised.value.reason is reason
