@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "attestations": ("relay.cli.running:attestations_group", "See what this relay has signed."),
     "scan": ("relay.cli.scan:scan_command", "Scan files as the relay would scan media."),
     "lists": ("relay.cli.lists:lists_group", "Import and see hash lists of known content."),
+    "doors": ("relay.cli.doors:doors_command", "Print what pict-rs and PieFed have to be told."),
     "keys": ("relay.cli.keys:keys_group", "See and change the relay's own keys."),
     "verify": ("relay.cli.verify:verify_command", "Verify an attestation step by step."),
     "config": ("relay.cli.config:config_group", "Check and see the configuration."),
