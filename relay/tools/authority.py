@@ -152,6 +152,23 @@ def find_authority(data_dir: Path) -> Authority | None:
     return _parse(path, read_private(path)) if path.exists() else None
 
 
+def require_authority(data_dir: Path) -> Authority:
+    """Read the authority that the gateway needs.
+
+    Raises:
+        StartupError: There is none, or it cannot be used.
+    """
+    authority = find_authority(data_dir)
+    if authority is None:
+        raise StartupError(
+            "gateway.opens_tls is on, but there is no certificate authority to open TLS with, so that "
+            "nothing that the backend fetches by https could be examined. Make one with `breakwater keys ca` "
+            "and let the backend trust it; or set gateway.opens_tls = false for a gateway that can only "
+            "block hosts."
+        )
+    return authority
+
+
 def load_or_create_authority(data_dir: Path, made: Authority) -> Authority:
     """Read the authority, or keep the one that was made if there is none yet.
 

@@ -57,6 +57,10 @@ class Leaves:
         self._max_hosts = max_hosts
         self._minted: OrderedDict[str, _Minted] = OrderedDict()
 
+    def may_speak_for(self, host: str) -> bool:
+        """Tell whether clients would take a certificate for a host."""
+        return self._authority.may_speak_for(host)
+
     def context_for(self, host: str) -> ssl.SSLContext:
         """Return the context for a host, minting a certificate unless there is a fresh one.
 
