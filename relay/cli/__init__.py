@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "cases": ("relay.cli.running:cases_group", "See what waits for a person, and rule on it."),
     "attestations": ("relay.cli.running:attestations_group", "See what this relay has signed."),
     "scan": ("relay.cli.scan:scan_command", "Scan files as the relay would scan media."),
+    "sweep": ("relay.cli.sweep:sweep_group", "Examine what your server has already stored."),
     "lists": ("relay.cli.lists:lists_group", "Import and see hash lists of known content."),
     "doors": ("relay.cli.doors:doors_command", "Print what pict-rs and PieFed have to be told."),
     "keys": ("relay.cli.keys:keys_group", "See and change the relay's own keys."),
