@@ -51,6 +51,7 @@ _STATUSES: Final[Mapping[int, Refusal]] = MappingProxyType(
         403: Refusal.FORBIDDEN,
         404: Refusal.NOT_FOUND,
         408: Refusal.UNAVAILABLE,
+        409: Refusal.UNAVAILABLE,
         410: Refusal.NOT_FOUND,
         429: Refusal.RATE_LIMITED,
         501: Refusal.NOT_SUPPORTED,
