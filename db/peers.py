@@ -24,6 +24,14 @@ class Tier(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class Following(StrEnum):
+    """How far one side has come with reading the other's feed."""
+
+    NO = "no"
+    ASKED = "asked"
+    ACCEPTED = "accepted"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """Another relay.
@@ -37,6 +45,17 @@ class Peer:
         added_at: When it was added.
         updated_at: When its record last changed.
         note: The admin's own words.
+        inbox: Where it takes activities.
+        api_url: Where its API is; empty until it is discovered.
+        trust_group: Operator, registrable domain and network: what is counted once where votes are counted.
+        they_follow: Whether it asked to read our feed, and may.
+        their_follow: The id of its Follow.
+        we_follow: Whether we asked to read its feed, and may.
+        our_follow: The id of our Follow.
+        feed_cursor: Up to where its feed was read; None before the first time.
+        feed_read_at: When that was.
+        alerts: The categories for which alerts are exchanged.
+        alert_key: The key of the pair that they are sealed with, 32 bytes.
     """
 
     actor: str
@@ -47,19 +66,39 @@ class Peer:
     key_id: str | None = None
     multikey: str | None = None
     note: str = ""
+    inbox: str = ""
+    api_url: str = ""
+    trust_group: str = ""
+    they_follow: Following = Following.NO
+    their_follow: str = ""
+    we_follow: Following = Following.NO
+    our_follow: str = ""
+    feed_cursor: int | None = None
+    feed_read_at: datetime | None = None
+    alerts: tuple[str, ...] = ()
+    alert_key: bytes | None = None
 
+
+_PEER: Final = """
+    p.actor, p.domain, p.tier, p.key_id, p.multikey, p.added_at, p.updated_at, p.note, p.inbox, p.api_url,
+    p.trust_group, p.they_follow, p.their_follow, p.we_follow, p.our_follow, p.feed_cursor, p.feed_read_at,
+    p.alerts, p.alert_key
+"""
 
 _PUT_PEER: Final = """-- put_peer
-INSERT INTO peers (actor, domain, tier, key_id, multikey, added_at, updated_at, note)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO peers (
+    actor, domain, tier, key_id, multikey, added_at, updated_at, note, inbox, api_url, trust_group
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (actor) DO UPDATE
 SET domain = excluded.domain, tier = excluded.tier, key_id = excluded.key_id,
-    multikey = excluded.multikey, updated_at = excluded.updated_at, note = excluded.note
+    multikey = excluded.multikey, updated_at = excluded.updated_at, note = excluded.note,
+    inbox = excluded.inbox, api_url = excluded.api_url, trust_group = excluded.trust_group
 """
 
 
 async def put_peer(conn: Connection, peer: Peer) -> None:
-    """Store a peer; when it was added stays as first stored."""
+    """Store what was found out about a peer; when it was added, follows, cursor and alerts stay."""
     await conn.execute(
         _PUT_PEER,
         peer.actor,
@@ -70,14 +109,15 @@ async def put_peer(conn: Connection, peer: Peer) -> None:
         peer.added_at,
         peer.updated_at,
         peer.note,
+        peer.inbox,
+        peer.api_url,
+        peer.trust_group,
     )
 
 
-_FIND_PEER: Final = """-- find_peer
-SELECT p.actor, p.domain, p.tier, p.key_id, p.multikey, p.added_at, p.updated_at, p.note
-FROM peers AS p
-WHERE p.actor = $1
-"""
+_FIND_PEER: Final = f"""-- find_peer
+SELECT {_PEER} FROM peers AS p WHERE p.actor = $1
+"""  # noqa: S608 (the columns are a constant of this file)
 
 
 async def find_peer(conn: Connection, actor: str) -> Peer | None:
@@ -86,11 +126,9 @@ async def find_peer(conn: Connection, actor: str) -> Peer | None:
     return None if row is None else _build_peer(row)
 
 
-_LIST_PEERS: Final = """-- list_peers
-SELECT p.actor, p.domain, p.tier, p.key_id, p.multikey, p.added_at, p.updated_at, p.note
-FROM peers AS p
-ORDER BY p.domain, p.actor
-"""
+_LIST_PEERS: Final = f"""-- list_peers
+SELECT {_PEER} FROM peers AS p ORDER BY p.domain, p.actor
+"""  # noqa: S608 (the columns are a constant of this file)
 
 
 async def list_peers(conn: Connection) -> tuple[Peer, ...]:
@@ -119,4 +157,12 @@ async def delete_peer(conn: Connection, actor: str) -> bool:
 
 
 def _build_peer(row: asyncpg.Record) -> Peer:
-    return Peer(**{**row, "tier": Tier(row["tier"])})
+    return Peer(
+        **{
+            **row,
+            "tier": Tier(row["tier"]),
+            "they_follow": Following(row["they_follow"]),
+            "we_follow": Following(row["we_follow"]),
+            "alerts": tuple(row["alerts"]),
+        }
+    )

@@ -1,0 +1,64 @@
+"""Keep who reads whose feed, how far, and with whom alerts are exchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from db.peers import Following
+    from db.pool import Connection
+
+
+_SET_THEY_FOLLOW: Final = """-- set_they_follow
+UPDATE peers AS p SET they_follow = $2, their_follow = $3, updated_at = $4
+WHERE p.actor = $1
+RETURNING p.actor
+"""
+
+
+async def set_they_follow(
+    conn: Connection, actor: str, *, to: Following, follow_id: str, now: datetime
+) -> bool:
+    """Note how far a peer has come with reading our feed; False if it is not known."""
+    return await conn.fetchval(_SET_THEY_FOLLOW, actor, to, follow_id, now) is not None
+
+
+_SET_WE_FOLLOW: Final = """-- set_we_follow
+UPDATE peers AS p SET we_follow = $2, our_follow = $3, updated_at = $4
+WHERE p.actor = $1
+RETURNING p.actor
+"""
+
+
+async def set_we_follow(
+    conn: Connection, actor: str, *, to: Following, follow_id: str, now: datetime
+) -> bool:
+    """Note how far we have come with reading a peer's feed; False if it is not known."""
+    return await conn.fetchval(_SET_WE_FOLLOW, actor, to, follow_id, now) is not None
+
+
+_SET_CURSOR: Final = """-- set_cursor
+UPDATE peers AS p SET feed_cursor = $3, feed_read_at = $4
+WHERE p.actor = $1 AND p.feed_cursor IS NOT DISTINCT FROM $2
+RETURNING p.actor
+"""
+
+
+async def set_cursor(conn: Connection, actor: str, *, expected: int | None, to: int, now: datetime) -> bool:
+    """Move on in a peer's feed, in the transaction that stores what was read; False if another reader did."""
+    return await conn.fetchval(_SET_CURSOR, actor, expected, to, now) is not None
+
+
+_SET_ALERTS: Final = """-- set_alerts
+UPDATE peers AS p SET alerts = $2, alert_key = $3, updated_at = $4 WHERE p.actor = $1 RETURNING p.actor
+"""
+
+
+async def set_alerts(
+    conn: Connection, actor: str, *, categories: Sequence[str], key: bytes | None, now: datetime
+) -> bool:
+    """Set for which categories alerts are exchanged with a peer, and under which key; False for no peer."""
+    return await conn.fetchval(_SET_ALERTS, actor, list(categories), key, now) is not None

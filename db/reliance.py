@@ -1,0 +1,155 @@
+"""Keep which scans a peer's word has spared us, which of them to audit, and what audits found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from db.pool import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliance:
+    """One scan that was spared.
+
+    Attributes:
+        id: Its number.
+        sha256: The digest of the bytes, 32 bytes.
+        issuer: Whose word it was.
+        profile: Under which profile.
+        key_id: Signed with which key.
+        attestation_id: In which attestation.
+        url: Where the bytes can be had again; empty where they came without one.
+        relied_at: When.
+        audit_rate: The rate at which the coin was tossed, in [0, 1].
+        due_at: When to audit; None where the coin said no.
+    """
+
+    id: int
+    sha256: bytes
+    issuer: str
+    profile: str
+    key_id: str
+    attestation_id: str
+    url: str
+    relied_at: datetime
+    audit_rate: float
+    due_at: datetime | None
+
+
+_RELIANCE: Final = """
+    r.id, r.sha256, r.issuer, r.profile, r.key_id, r.attestation_id, r.url, r.relied_at, r.audit_rate,
+    r.due_at
+"""
+
+_NOTE_RELIANCE: Final = """-- note_reliance
+INSERT INTO reliance (
+    sha256, issuer, profile, key_id, attestation_id, url, relied_at, audit_rate, due_at
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (sha256, issuer, profile) DO NOTHING
+RETURNING id
+"""
+
+
+async def note_reliance(
+    conn: Connection,
+    *,
+    sha256: bytes,
+    issuer: str,
+    profile: str,
+    key_id: str,
+    attestation_id: str,
+    url: str,
+    audit_rate: float,
+    due_at: datetime | None,
+    now: datetime,
+) -> int | None:
+    """Note that a scan was spared; None where the same word about the same bytes was noted before."""
+    found: int | None = await conn.fetchval(
+        _NOTE_RELIANCE, sha256, issuer, profile, key_id, attestation_id, url, now, audit_rate, due_at
+    )
+    return found
+
+
+_FIND_RELIANCE: Final = f"""-- find_reliance
+SELECT {_RELIANCE} FROM reliance AS r WHERE r.sha256 = $1 ORDER BY r.id
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def find_reliance(conn: Connection, sha256: bytes) -> tuple[Reliance, ...]:
+    """Find on whose word these bytes were let go."""
+    return tuple(Reliance(**row) for row in await conn.fetch(_FIND_RELIANCE, sha256))
+
+
+_CLAIM_AUDIT: Final = f"""-- claim_audit
+UPDATE reliance AS r
+SET worker = $1, due_at = $3
+WHERE r.id = (
+    SELECT o.id FROM reliance AS o
+    WHERE o.due_at <= $2 AND o.finished_at IS NULL
+    ORDER BY o.due_at
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING {_RELIANCE}
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def claim_audit(
+    conn: Connection, *, worker: str, now: datetime, lease_until: datetime
+) -> Reliance | None:
+    """Claim the audit that is due for the longest; it is due again when the lease ends unfinished."""
+    row = await conn.fetchrow(_CLAIM_AUDIT, worker, now, lease_until)
+    return None if row is None else Reliance(**row)
+
+
+_FINISH_AUDIT: Final = """-- finish_audit
+UPDATE reliance AS r SET outcome = $2, finished_at = $3
+WHERE r.id = $1 AND r.finished_at IS NULL
+RETURNING r.id
+"""
+
+
+async def finish_audit(conn: Connection, reliance_id: int, *, outcome: str, now: datetime) -> bool:
+    """Note what an audit found (the words of the table's check); False if it was finished before."""
+    return await conn.fetchval(_FINISH_AUDIT, reliance_id, outcome, now) is not None
+
+
+_RESCAN_ALL: Final = """-- rescan_all
+UPDATE reliance AS r SET due_at = $2, audit_rate = 1
+WHERE r.issuer = $1
+    AND r.finished_at IS NULL
+    AND ($3::text IS NULL OR r.profile = $3)
+    AND ($4::text IS NULL OR r.key_id = $4)
+    AND ($5::timestamptz IS NULL OR r.relied_at >= $5)
+RETURNING r.id
+"""
+
+
+async def rescan_all(
+    conn: Connection,
+    *,
+    issuer: str,
+    now: datetime,
+    profile: str | None = None,
+    key_id: str | None = None,
+    relied_from: datetime | None = None,
+) -> int:
+    """Make everything that was let go on an issuer's word due for a scan of our own; return how much."""
+    return len(await conn.fetch(_RESCAN_ALL, issuer, now, profile, key_id, relied_from))
+
+
+_PURGE_RELIANCE: Final = """-- purge_reliance
+DELETE FROM reliance AS r
+WHERE r.id IN (SELECT o.id FROM reliance AS o WHERE o.relied_at < $1 ORDER BY o.relied_at LIMIT $2)
+RETURNING r.id
+"""
+
+
+async def purge_reliance(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Delete what was relied on before a time; return how many."""
+    return len(await conn.fetch(_PURGE_RELIANCE, before, limit))
