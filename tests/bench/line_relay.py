@@ -30,14 +30,21 @@ class RelayProcess:
     Attributes:
         port: Of its doors.
         pid: Of its process; the database server and the decoders are its children.
+        data_dir: Everything that it keeps.
     """
 
     port: int
     pid: int
+    data_dir: Path
 
     @property
     def inbox(self) -> str:
         return f"http://127.0.0.1:{self.port}/inbox"
+
+    @property
+    def dsn(self) -> str:
+        """Where its database is, as the embedded one notes it while it runs."""
+        return (self.data_dir / "run" / "dsn").read_text()
 
 
 def free_ports(count: int) -> list[int]:
@@ -84,7 +91,7 @@ async def open_relay_process(
         except TimeoutError as error:
             said = (data_dir / "relay.log").read_text(errors="replace")[-2000:]
             raise RuntimeError(f"the relay did not start:\n{said}") from error
-        yield RelayProcess(port=port, pid=process.pid)
+        yield RelayProcess(port=port, pid=process.pid, data_dir=data_dir)
     finally:
         if process.returncode is None:
             process.terminate()
