@@ -21,12 +21,16 @@ from relay.backends.adapters import open_adapter
 from relay.backends.choice import Backends
 from relay.backends.client import open_backend
 from relay.backends.standin import open_standin
+from relay.errands.uploads import UploadTools
+from relay.errands.worker import ErrandTools, ErrandWorkers
 from relay.errors import StartupError
 from relay.pipeline import Tools
 from relay.selftest import SelftestTools, open_selftest_origin, run_selftest
 from relay.stages.attest import AttestTools
 from relay.stages.scan import ScanTools
+from relay.tools.authority import require_authority
 from relay.tools.database import open_owned_database
+from relay.tools.dialling import open_dialler
 from relay.tools.door_secret import PDQ, VALIDATE, find_door_secret
 from relay.tools.fetching import open_guarded_client
 from relay.tools.flights import open_flights
@@ -43,10 +47,12 @@ from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
 from relay.web.admin import AdminPages
 from relay.web.attestations import AttestationDoor
+from relay.web.gateway.door import open_gateway
 from relay.web.hash_endpoint import HashDoor
 from relay.web.identity import IdentityPages
 from relay.web.inbox import InboxDoor
 from relay.web.local import LocalDoor, LocalDoors
+from relay.web.uploads import UploadDoor
 from relay.web.validator import ValidatorDoor
 from relay.workers import Workers, WorkerSettings
 from scanner.scan import open_scanner
@@ -85,6 +91,7 @@ class Relay:
         is_standin: They go to the built-in stand-in, because no backend is configured.
         database_place: Where the database is, without its password.
         workers: What works through the queue.
+        errands: What works through the list of errands.
         list_watch: What loads the hash lists again when they change.
     """
 
@@ -95,6 +102,7 @@ class Relay:
     is_standin: bool
     database_place: str
     workers: Workers
+    errands: ErrandWorkers
     list_watch: ListWatch
 
 
@@ -122,9 +130,8 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         signer = IdentitySigner(identity=identity, clock=clock)
         standin = await enter(open_standin())
         origin = await enter(open_selftest_origin())
-        client = await enter(
-            open_guarded_client(assembly.build_fetch_policy(settings, own=(_endpoint(origin.url),)), clock)
-        )
+        fetch_policy = assembly.build_fetch_policy(settings, own=(_endpoint(origin.url),))
+        client = await enter(open_guarded_client(fetch_policy, clock))
         scanning = await _open_scanner(stack, settings, database, secret=identity.secret, clock=clock)
         api = await enter(open_adapter(settings.backend, domain=settings.domain))
         name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(_INSTANCE_CHANCE_BYTES)}"
@@ -176,6 +183,16 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             tools,
             WorkerSettings(name=name, count=_WORKERS, withheld_kept=assembly.withheld_kept(settings)),
         )
+        errands = ErrandWorkers(
+            ErrandTools(
+                database=database,
+                api=api,
+                uploads=UploadTools(line=tools, hosts=assembly.build_media_hosts(settings)),
+                metrics=metrics,
+                clock=clock,
+                name=name,
+            )
+        )
         await workers.take_stock()
         door_url = assembly.local_url(settings.server.host, settings.server.port)
         selftest = SelftestTools(
@@ -207,6 +224,17 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         if settings.doors.validator or settings.doors.hash_endpoint:
             local = await _build_local_doors(stack, settings, tools, identity)
             await _serve(stack, local, settings.doors.host, settings.doors_port)
+        if settings.gateway.enabled:
+            opens_tls = settings.gateway.opens_tls
+            await enter(
+                open_gateway(
+                    assembly.build_gateway_settings(settings),
+                    tools=tools,
+                    client=client,
+                    dialler=await enter(open_dialler(fetch_policy)),
+                    authority=require_authority(data_dir) if opens_tls else None,
+                )
+            )
         yield Relay(
             door_url=door_url,
             admin_url=assembly.local_url(settings.server.admin_host, settings.server.admin_port),
@@ -215,6 +243,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             is_standin=not settings.backend.url,
             database_place=opened.place,
             workers=workers,
+            errands=errands,
             list_watch=ListWatch(scanning=scanning, database=database, clock=clock),
         )
 
@@ -224,8 +253,10 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(relay.list_watch.run())
         group.create_task(relay.workers.run())
+        group.create_task(relay.errands.run())
         await stop.wait()
         relay.workers.stop()
+        relay.errands.stop()
         watching.cancel()
 
 
@@ -257,6 +288,15 @@ def _build_doors(settings: Settings, tools: Tools, identity: Identity) -> web.Ap
     )
     base = urlsplit(settings.base_url).path.rstrip("/")
     doors = web.Application(client_max_size=settings.server.max_body_bytes)
+    if settings.uploads.enabled:
+        uploads = UploadDoor(
+            database=tools.database,
+            clock=tools.clock,
+            secret=settings.uploads.secret.get_secret_value().encode(),
+            examines_restricted=tools.examines_restricted,
+            max_body_bytes=settings.server.max_body_bytes,
+        )
+        doors.add_routes([web.post(f"{base}/webhooks/mastodon", uploads.handle)])
     doors.add_routes(
         [
             web.get(f"{base}/actor", pages.actor),

@@ -18,6 +18,10 @@ from relay.stages.release import ReleaseTools
 from relay.stages.store import HoldPolicy
 from relay.tools.limits import Backlog, FairShare
 from relay.tools.policy import FetchPolicy
+from relay.tools.urls import MalformedUrlError, parse_url
+from relay.tools.urls import MalformedUrlError, parse_url
+from relay.web.gateway.access import Access
+from relay.web.gateway.door import GatewaySettings
 from scanner.settings import CLASSIFIERS, ScannerSettings
 from signatures.http import Freshness
 
@@ -132,6 +136,33 @@ def build_fetch_policy(settings: Settings, *, own: tuple[Endpoint, ...]) -> Fetc
     )
 
 
+def build_gateway_settings(settings: Settings) -> GatewaySettings:
+    """Build how the backend's outbound proxy works."""
+    gateway = settings.gateway
+    return GatewaySettings(
+        host=gateway.host,
+        port=settings.gateway_port,
+        access=Access(
+            clients=gateway.allowed_clients,
+            password=gateway.password.get_secret_value(),
+            blocked_hosts=frozenset(_normalize_host(host) for host in gateway.blocked_hosts),
+            ports=frozenset(gateway.ports),
+        ),
+        max_connections=gateway.max_connections,
+        release_within=timedelta(seconds=gateway.release_within_s),
+        copies=settings.server.data_dir / "copies",
+    )
+
+
+def _normalize_host(text: str) -> str:
+    """Return a host as it stands in URLs that were read: lower case, in its ASCII form."""
+    host = text.strip().strip(".")
+    try:
+        return parse_url(f"https://{host}/").host
+    except MalformedUrlError:
+        return host.lower()
+
+
 def build_scanner_settings(settings: Settings) -> ScannerSettings:
     """Build how the scanner works."""
     scanner = settings.scanner
@@ -161,7 +192,14 @@ def attestation_life(settings: Settings, *, has_lists: bool) -> timedelta:
 def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """Name the addresses that strangers must not make the relay ask: the backend's and its own."""
     server = settings.server
-    places = [(server.host, server.port), (server.admin_host, server.admin_port)]
+    places = [
+        (server.host, server.port),
+        (server.admin_host, server.admin_port),
+    ]
+    if settings.gateway.enabled:
+        places.append((settings.gateway.host, settings.gateway_port))
+    if settings.doors.validator or settings.doors.hash_endpoint:
+        places.append((settings.doors.host, settings.doors_port))
     if settings.backend.url:
         backend = urlsplit(settings.backend.url)
         places.append((backend.hostname or "", backend.port or 80))
@@ -180,6 +218,17 @@ def build_hosts(settings: Settings) -> frozenset[str]:
         return frozenset()
     own = local_url(settings.server.host, settings.server.port).partition("//")[2]
     return frozenset(host.lower() for host in (*settings.backend.hosts, own))
+
+
+def build_media_hosts(settings: Settings) -> frozenset[str]:
+    """Name the hosts that the server's own media are fetched from, as the guarded client reads them."""
+    found: set[str] = set()
+    for place in (settings.domain, *settings.uploads.media_hosts):
+        try:
+            found.add(parse_url(f"https://{place}/").host)
+        except MalformedUrlError:
+            continue  # No address of media can name it either; `breakwater doctor` says so.
+    return frozenset(found)
 
 
 def local_url(host: str, port: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
 
+from relay.cli.authority import show_authority
 from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings
 from relay.clock import SystemClock
 from relay.tools.identity import Identity
@@ -15,6 +17,8 @@ from relay.tools.key_files import find_keys, load_or_create_keys, rotate_signing
 if TYPE_CHECKING:
     from relay.config import Settings
     from relay.tools.key_files import KeyFiles
+
+_PATH: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group("keys")
@@ -67,6 +71,21 @@ def rotate_command(*, yes: bool, as_json: bool, **place: Any) -> None:
                 "The signing key is replaced. Restart the relay so that it uses the new one.", err=True
             )
         _show(settings, keys, as_json=as_json)
+
+
+@keys_group.command("ca")
+@config_options
+@click.option("--renew", is_flag=True, help="Make a new one; the backend has to be told to trust it.")
+@click.option("--export", type=_PATH, help="Write the certificate to a file that the backend can read.")
+@click.option(
+    "--bundle", type=_PATH, help="Write the system's authorities and this one to a file, for SSL_CERT_FILE."
+)
+@json_option
+def ca_command(*, renew: bool, export: Path | None, bundle: Path | None, as_json: bool, **place: Any) -> None:
+    """Make the authority with which the gateway opens https, and let the backend trust it."""
+    with explained():
+        settings = read_settings(**place)
+        show_authority(settings, renew=renew, export=export, bundle=bundle, as_json=as_json)
 
 
 def _show(settings: Settings, keys: KeyFiles, *, as_json: bool) -> None:
