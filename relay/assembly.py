@@ -19,7 +19,6 @@ from relay.stages.store import HoldPolicy
 from relay.tools.limits import Backlog, FairShare
 from relay.tools.policy import FetchPolicy
 from relay.tools.urls import MalformedUrlError, parse_url
-from relay.tools.urls import MalformedUrlError, parse_url
 from relay.web.gateway.access import Access
 from relay.web.gateway.door import GatewaySettings
 from scanner.settings import CLASSIFIERS, ScannerSettings
