@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("relay.cli.running:doctor_command", "Check the whole installation and say how to mend it."),
     "selftest": ("relay.cli.running:selftest_command", "Send test pictures through the running relay."),
     "cases": ("relay.cli.running:cases_group", "See what waits for a person, and rule on it."),
+    "deliveries": ("relay.cli.deliveries:deliveries_group", "See, explain, replay or drop dead letters."),
     "attestations": ("relay.cli.running:attestations_group", "See what this relay has signed."),
     "scan": ("relay.cli.scan:scan_command", "Scan files as the relay would scan media."),
     "sweep": ("relay.cli.sweep:sweep_group", "Examine what your server has already stored."),
