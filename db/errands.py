@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 # Notified with the id of an errand that somebody may now work on.
 CHANNEL: Final = "errands"
 
+# The reason of an errand that ended without anything being done, because there was nothing to do it with. It
+# may come to be needed: a dead letter is replayed, for instance.
+NOT_NEEDED: Final = "not_needed"
+
 
 class ErrandKind(StrEnum):
     """What is to be done."""
@@ -115,11 +119,15 @@ _ERRAND: Final = """
 
 _ADD: Final = """-- add_errand
 WITH added AS (
-    INSERT INTO errands (
+    INSERT INTO errands AS e (
         identity, kind, subject, case_id, payload, state, due_at, created_at, tried_since, updated_at
     )
     VALUES ($1, $2, $3, $4, $5, 'waiting', $6, $7, $7, $7)
-    ON CONFLICT (identity) DO NOTHING
+    ON CONFLICT (identity) DO UPDATE
+    SET payload = excluded.payload, state = 'waiting', due_at = excluded.due_at, tries = 0, lost_leases = 0,
+        reason = NULL, tried_since = excluded.tried_since, updated_at = excluded.updated_at,
+        finished_at = NULL
+    WHERE e.state = 'done' AND e.reason = $8
     RETURNING id
 )
 SELECT id, pg_notify('errands', id::text) FROM added
@@ -136,7 +144,7 @@ async def add(
     payload: Mapping[str, object] | None = None,
     due_at: datetime | None = None,
 ) -> int | None:
-    """Add an errand and return its id; None if it was added before, whatever became of it.
+    """Add an errand and return its id; None if it was added before, unless it ended as `NOT_NEEDED` then.
 
     Args:
         conn: The connection; in its transaction the errand arises or is undone with it.
@@ -156,6 +164,7 @@ async def add(
         _storable_value(dict(payload or {})),
         now if due_at is None else due_at,
         now,
+        NOT_NEEDED,
     )
     return None if row is None else int(row["id"])
 

@@ -60,6 +60,12 @@ class Metrics:
         self._attestations = Counter(
             "breakwater_attestations", "Attestations issued or left out.", ["outcome"], registry=registry
         )
+        self._errands = Counter(
+            "breakwater_errands",
+            "Errands on the backend that were carried out, put off or given up.",
+            ["kind", "outcome"],
+            registry=registry,
+        )
         self._restarts = Counter(
             "breakwater_decoder_restarts", "Decoder processes that were replaced early.", registry=registry
         )
@@ -100,6 +106,10 @@ class Metrics:
     def count_attestation(self, *, outcome: str) -> None:
         """Count an attestation that was issued, or left out on purpose."""
         self._attestations.labels(outcome).inc()
+
+    def count_errand(self, *, kind: str, outcome: str) -> None:
+        """Count an errand that was carried out, put off or given up."""
+        self._errands.labels(kind, outcome).inc()
 
     def count_decoder_restarts(self, number: int) -> None:
         """Count decoder processes that crashed, hung or ran out of memory."""

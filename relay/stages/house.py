@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from db import attestations, cases, delivery_lists, keys, media, verdicts
+from db import attestations, cases, delivery_lists, errands, keys, media, verdicts, whereabouts
 from relay.lifecycle import FINAL, GIVE_UP_AFTER, State, move
 from relay.model import INLINE, MediaDecision
 from relay.tools.limits import share_of
@@ -47,6 +47,8 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     (media.purge_media, timedelta(days=30)),
     (keys.purge_keys, timedelta(days=30)),
     (attestations.purge_attestations, timedelta(days=1)),
+    (errands.purge_errands, timedelta(days=30)),
+    (whereabouts.purge_sightings, timedelta(days=30)),
 )
 
 

@@ -59,6 +59,16 @@ def bad_signature(reason: str) -> web.Response:
     )
 
 
+def bad_webhook_signature() -> web.Response:
+    """Answer a webhook that was not signed with the secret that we share with its server."""
+    return _problem(
+        401,
+        "Signature refused",
+        "The X-Hub-Signature header is missing or does not fit the body. Compare uploads.secret with the "
+        "secret that the server shows for this webhook.",
+    )
+
+
 def not_a_peer() -> web.Response:
     """Answer a signed request from somebody who is not a peer."""
     return _problem(403, "Not a peer", "This relay answers its peers only. Ask its admin to add your relay.")

@@ -67,6 +67,20 @@ async def test_an_errand_that_is_undone_with_its_cause_was_never_there(database:
     assert await claim(database) is None
 
 
+async def test_what_was_not_needed_may_come_to_be_needed(database: Database) -> None:
+    errand_id = await add(database, payload={"a": "b"})
+    assert errand_id is not None
+    await claim(database)
+    async with database.connection() as conn:
+        await errands.finish(
+            conn, errand_id, worker="w", to=ErrandState.DONE, now=NOW, reason=errands.NOT_NEEDED
+        )
+    assert await add(database, payload={"a": "b"}) == errand_id
+    again = await claim(database)
+    assert again is not None
+    assert (again.payload, again.reason) == ({"a": "b"}, None)
+
+
 async def test_what_a_column_cannot_hold_is_replaced(database: Database) -> None:
     payload: dict[str, object] = {"a\0": ["b\0", {"c": "\ud800"}], "n": 1, "t": True, "none": None}
     errand_id = await add(database, "x\0\ud800", payload=payload)
