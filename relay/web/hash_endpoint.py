@@ -160,8 +160,18 @@ def _respond_to_failure(failure: FetchFailure) -> web.Response:
             return _no_picture()
         case FetchFailure.TIMEOUT | FetchFailure.TOO_SLOW:
             return refuse(504, "Picture too slow", "The picture did not arrive in time.")
-        case _:
+        case (
+            FetchFailure.UNRESOLVED
+            | FetchFailure.UNREACHABLE
+            | FetchFailure.TLS
+            | FetchFailure.TOO_MANY_REDIRECTS
+            | FetchFailure.GONE
+            | FetchFailure.FORBIDDEN
+            | FetchFailure.SERVER_ERROR
+            | FetchFailure.MALFORMED
+        ):
             return refuse(502, "Picture not fetched", "The picture's server did not hand it out.")
+    assert_never(failure)
 
 
 def _bad_url() -> web.Response:

@@ -15,11 +15,12 @@ import pytest_asyncio
 from PIL import Image
 
 from db import cases, verdicts
+from db.embedded import open_postgres
 from relay.model import Door
 from scanner.canary import PDQ, draw_canary
 from scanner.report import Verdict
-from tests.e2e.process import free_ports
-from tests.e2e.world import Scene, open_scene
+from tests.e2e.process import free_ports, open_relay_process, scratch_directory
+from tests.e2e.world import Scene, open_scene, wait_until
 from tests.images import animation, encode, marker
 from tests.pictrs import PictRs
 
@@ -179,3 +180,60 @@ async def test_a_relay_that_dies_accepts_nothing(world: World) -> None:
         await scene.relay.start()
         assert await pictrs.accepts(draw(9_001), "image/png")
         assert await pictrs.accepts(draw(9_002), "image/png")
+
+
+async def test_without_its_database_the_relay_accepts_no_file(world: World) -> None:
+    (port,) = free_ports(1)
+    known, fresh = draw(9_003), draw(9_004)
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(scratch_directory())
+        postgres = await stack.enter_async_context(AsyncExitStack())
+        dsn = await postgres.enter_async_context(open_postgres(directory / "other"))
+        await stack.enter_async_context(
+            open_relay_process(
+                backend_url="http://127.0.0.1:9",
+                ports=world.ports,
+                database_url=dsn,
+                doors_validator="true",
+                doors_port=str(port),
+                doors_secret=SECRET,
+            )
+        )
+        pictrs = await stack.enter_async_context(PictRs(port=port, path=f"/{SECRET}/validate"))
+        assert await pictrs.accepts(known, "image/png")
+
+        await postgres.aclose()
+        for data in (known, fresh):
+            answer = await pictrs.ask(data, "image/png")
+            assert answer.status == 503
+            assert int(answer.header("Retry-After") or 0) > 0
+
+        assert await postgres.enter_async_context(open_postgres(directory / "other")) == dsn
+
+        async def is_back() -> bool | None:
+            return await pictrs.accepts(known, "image/png") or None
+
+        await wait_until(is_back, "the database")
+        assert await pictrs.accepts(fresh, "image/png")
+
+
+async def test_a_large_file_is_read_whole_and_a_larger_one_refused(world: World) -> None:
+    (port,) = free_ports(1)
+    noise = random.Random(3).randbytes(2_500 * 2_000 * 3)
+    large = encode(Image.frombytes("RGB", (2_500, 2_000), noise), "PNG", compress_level=1)
+    async with (
+        open_scene(
+            world,
+            doors_validator="true",
+            doors_port=str(port),
+            doors_secret=SECRET,
+            fetch_max_media_bytes=str(len(large)),
+        ) as scene,
+        PictRs(port=port, path=f"/{SECRET}/validate") as pictrs,
+    ):
+        assert len(large) > 15_000_000
+        assert (await pictrs.ask(large, "image/png")).status == 200
+        async with scene.database.connection() as conn:
+            assert await verdicts.find_latest(conn, hashlib.sha256(large).digest()) is not None
+        assert (await pictrs.ask(large + b"x", "image/png")).status == 413
+        assert await pictrs.accepts(draw(9_005), "image/png")

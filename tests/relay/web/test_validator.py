@@ -16,6 +16,7 @@ from PIL import Image
 from db import attestations, cases, rulings, verdicts
 from db.errors import DatabaseUnavailableError
 from relay.model import Door, EvidenceBasis, MediaDecision
+from relay.tools.memory import MAX_MEDIA_BYTES
 from relay.web.validator import _answer
 from scanner.canary import draw_canary
 from scanner.report import UnscannableReason, Verdict
@@ -252,6 +253,17 @@ async def test_when_too_much_is_under_way_the_next_is_told_so_at_once(line: Line
         assert (await validate(http, KINDS["image/png"])).status_code == 200
 
     assert (busy.status_code, busy.headers["Retry-After"]) == (ASKS_LATER, "5")
+
+
+async def test_where_no_memory_is_left_in_time_the_file_is_asked_for_again(line: Line, scans: Scans) -> None:
+    async with open_local_doors(line.tools, within=timedelta(milliseconds=300)) as http:
+        async with line.tools.memory.open_account() as other:
+            await other.grow(MAX_MEDIA_BYTES)
+            early = await validate(http, PNG)
+        assert scans.count == 0
+        later = await validate(http, PNG)
+
+    assert (early.status_code, later.status_code) == (ASKS_LATER, 200)
 
 
 async def test_what_no_decoder_could_look_at_is_asked_for_again(
