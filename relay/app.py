@@ -117,6 +117,8 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         data_dir = settings.server.data_dir
+        opens_tls = settings.gateway.enabled and settings.gateway.opens_tls
+        authority = require_authority(data_dir) if opens_tls else None
         opened = await enter(open_owned_database(settings))
         database = opened.database
         keys = load_or_create_keys(data_dir)
@@ -225,14 +227,13 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             local = await _build_local_doors(stack, settings, tools, identity)
             await _serve(stack, local, settings.doors.host, settings.doors_port)
         if settings.gateway.enabled:
-            opens_tls = settings.gateway.opens_tls
             await enter(
                 open_gateway(
                     assembly.build_gateway_settings(settings),
                     tools=tools,
                     client=client,
                     dialler=await enter(open_dialler(fetch_policy)),
-                    authority=require_authority(data_dir) if opens_tls else None,
+                    authority=authority,
                 )
             )
         yield Relay(
