@@ -278,6 +278,7 @@ def _check_world(settings: Settings) -> list[str]:
         ("backend.api_url", settings.backend.api_url),
         ("backend.pictrs_url", settings.backend.pictrs_url),
         ("storage.s3_endpoint", settings.storage.s3_endpoint),
+        ("exchange.media_upstream", settings.exchange.media_upstream),
     ):
         problems += _check_url(name, url)
     database = settings.database.url.get_secret_value()
@@ -285,6 +286,10 @@ def _check_world(settings: Settings) -> list[str]:
         problems.append("database.url is no PostgreSQL URL; it begins with postgresql://")
     if any(mark in settings.identity.domain for mark in "/@ "):
         problems.append(f"identity.domain is {settings.identity.domain!r}; give one such as social.example")
+    if settings.exchange.media_front and not settings.exchange.media_upstream:
+        problems.append(
+            "exchange.media_front is on without exchange.media_upstream; say where your server's media really are"
+        )
     if settings.storage.path is not None and not settings.storage.path.is_absolute():
         problems.append(f"storage.path is {settings.storage.path}; give an absolute path")
     if not settings.server.data_dir.is_absolute():

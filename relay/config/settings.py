@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import model_validator
 
 from relay.config.doors import Doors, Gateway, Storage, Uploads
+from relay.config.exchange import Exchange
 from relay.config.policy import DEFAULT_POLICIES, Conditions, DeliveryHandling, Policy
 from relay.config.sections import (
     Attest,
@@ -34,6 +35,7 @@ _SERVE_COPIES: Final = frozenset({Software.MASTODON, Software.MISSKEY, Software.
 # After the inbox door and the admin's pages.
 _GATEWAY_OFFSET: Final = 2
 _DOORS_OFFSET: Final = 3
+_FRONT_OFFSET: Final = 4
 _MAX_PORT: Final = 65_535
 
 
@@ -55,6 +57,7 @@ class Settings(Section):
     policy: Policy = Policy()
     legal: Legal = Legal()
     attest: Attest = Attest()
+    exchange: Exchange = Exchange()
     logs: Logs = Logs()
     metrics: Metrics = Metrics()
 
@@ -90,6 +93,11 @@ class Settings(Section):
         """
         is_guarded = self.gateway.enabled and self.gateway.opens_tls
         return self.backend.enforces_media or (is_guarded and self.backend.software in _SERVE_COPIES)
+
+    @property
+    def front_port(self) -> int:
+        """The port of the media front."""
+        return self.exchange.front_port or min(self.server.port + _FRONT_OFFSET, _MAX_PORT)
 
     @property
     def hold_budget(self) -> timedelta:
@@ -149,6 +157,7 @@ def _crowded_ports(settings: Settings) -> list[str]:
             settings.doors.validator or settings.doors.hash_endpoint,
             (settings.doors.host, settings.doors_port),
         ),
+        ("exchange.front_port", settings.exchange.media_front, (server.host, settings.front_port)),
     ):
         if is_open and place in taken:
             problems.append(f"{name} is {place[1]}, as {taken[place]} is; give it a port of its own")

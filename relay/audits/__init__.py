@@ -1,0 +1,1 @@
+"""Scan ourselves, now and then and in secret, what a peer's word has spared us."""
