@@ -288,7 +288,8 @@ def _check_world(settings: Settings) -> list[str]:
         problems.append(f"identity.domain is {settings.identity.domain!r}; give one such as social.example")
     if settings.exchange.media_front and not settings.exchange.media_upstream:
         problems.append(
-            "exchange.media_front is on without exchange.media_upstream; say where your server's media really are"
+            "exchange.media_front is on without exchange.media_upstream; say where your server's media "
+            "really are"
         )
     if settings.storage.path is not None and not settings.storage.path.is_absolute():
         problems.append(f"storage.path is {settings.storage.path}; give an absolute path")
