@@ -30,6 +30,8 @@ install -D -m 0755 "$root/deploy/systemd/breakwater" "$place/usr/local/bin/break
 if [ -z "$place" ]; then
     systemd-sysusers
     install -d -o breakwater -g breakwater -m 0700 /var/lib/breakwater
+    # For the authorities that your server has to trust; nothing in it is secret.
+    install -d -o breakwater -g breakwater -m 0755 /var/lib/breakwater-trust
     systemctl daemon-reload
 fi
 

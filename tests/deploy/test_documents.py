@@ -137,7 +137,7 @@ def _check_command(words: Sequence[str]) -> None:
     line = " ".join(["breakwater", *words])
     command: click.Command = main
     context = click.Context(main)
-    pending = [word.strip("…") for word in words]
+    pending = [word for word in words if word != "…"]
     while isinstance(command, click.Group) and pending and not pending[0].startswith("-"):
         found = command.get_command(context, pending.pop(0))
         assert found is not None, line
