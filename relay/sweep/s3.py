@@ -161,6 +161,12 @@ class S3Source:
             answer = self._client.list_objects_v2(**asked)
         except ClientError as error:
             raise _explain(error, place) from error
+        except RecursionError as error:
+            # Sent elsewhere, the library asks for the bucket's region, and may be sent elsewhere with that.
+            raise SourceError(
+                f"{place.shown_endpoint} sends every request elsewhere, in circles. What was not examined "
+                "yet stays unexamined. Check storage.s3_endpoint and storage.s3_region."
+            ) from error
         except (BotoCoreError, HTTPClientError) as error:
             raise SourceError(
                 f"{place.shown_endpoint} cannot be reached ({type(error).__name__}). What was not examined "
