@@ -95,6 +95,14 @@ def build_head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
+async def read_response(reader: asyncio.StreamReader) -> WireResponse:
+    """Read one response; one without a length lasts as long as its connection."""
+    status = int((await reader.readuntil(b"\r\n")).split(b" ")[1])
+    headers = await _read_headers(reader)
+    body = await _read_body(reader, headers, until_close=True)
+    return WireResponse(status=status, headers=headers, body=body)
+
+
 async def send(message: RequestMessage, *, host: str, port: int, timeout_seconds: float = 30) -> WireResponse:
     """Send a request byte for byte, on a connection of its own."""
     async with asyncio.timeout(timeout_seconds):
@@ -110,10 +118,7 @@ async def send(message: RequestMessage, *, host: str, port: int, timeout_seconds
             head = "\r\n".join([f"{message.method} {message.target} HTTP/1.1", *lines, "", ""])
             writer.write(head.encode("latin-1") + message.body)
             await writer.drain()
-            status = int((await reader.readuntil(b"\r\n")).split(b" ")[1])
-            headers = await _read_headers(reader)
-            body = await _read_body(reader, headers, until_close=True)
-            return WireResponse(status=status, headers=headers, body=body)
+            return await read_response(reader)
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AUTHORITY = "Test authority"
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _name(text: str) -> x509.Name:
@@ -45,11 +53,11 @@ class Authority:
         return ssl.create_default_context(cadata=pem)
 
     def issue(self, name: str, *, begins: datetime, ends: datetime, folder: Path) -> ssl.SSLContext:
-        """Return a server's context with a certificate for a name."""
+        """Return a server's context with a certificate for a name or an address."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(name, key, begins, ends)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_alternative(name)]), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         chain = folder / "server.pem"
