@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from db.pool import Connection
 
 __all__ = [
+    "UNEXAMINED",
     "Case",
     "CaseState",
     "Ruling",
@@ -24,6 +25,7 @@ __all__ = [
     "count_cases",
     "delete_ruling",
     "expire_cases",
+    "expire_unexamined",
     "find_case",
     "find_case_on",
     "find_ruling",
@@ -34,6 +36,10 @@ __all__ = [
     "rule_case",
     "set_ruling",
 ]
+
+
+# The category of a case that rests on nobody knowing.
+UNEXAMINED: Final = "unexamined"
 
 
 class CaseState(StrEnum):
@@ -85,9 +91,9 @@ _CASE: Final = """
 
 
 _OPEN_CASE: Final = """-- open_case
-INSERT INTO cases (opened_at, category, delivery_id, sha256, state, basis, door, was_viewed, note)
+INSERT INTO cases AS c (opened_at, category, delivery_id, sha256, state, basis, door, was_viewed, note)
 VALUES ($1, $2, $3, $4, 'open', $5, $6, false, '')
-ON CONFLICT (delivery_id, sha256) DO NOTHING
+ON CONFLICT (delivery_id, sha256) DO UPDATE SET state = 'open', ruled_at = NULL WHERE c.state = 'expired'
 RETURNING id
 """
 
@@ -102,7 +108,10 @@ async def open_case(
     now: datetime,
     door: str = "inbox",
 ) -> int | None:
-    """Open a case and return its id; None if this delivery and these bytes had one, open or closed."""
+    """Open a case and return its id; None if this delivery and these bytes have one, open or ruled on.
+
+    One that expired, because nobody ruled or its delivery was deleted, is opened again.
+    """
     case_id: int | None = await conn.fetchval(_OPEN_CASE, now, category, delivery_id, sha256, basis, door)
     return case_id
 
@@ -175,6 +184,19 @@ RETURNING c.id
 async def expire_cases(conn: Connection, *, delivery_id: int, now: datetime) -> int:
     """Close the open cases of a delivery that nobody ruled on in time; return how many."""
     return len(await conn.fetch(_EXPIRE_CASES, delivery_id, now))
+
+
+_EXPIRE_UNEXAMINED: Final = """-- expire_unexamined
+UPDATE cases AS c
+SET state = 'expired', ruled_at = $2
+WHERE c.delivery_id = $1 AND c.state = 'open' AND c.category = $3
+RETURNING c.id
+"""
+
+
+async def expire_unexamined(conn: Connection, *, delivery_id: int, now: datetime) -> int:
+    """Close the open cases of a delivery in which nothing was found; return how many."""
+    return len(await conn.fetch(_EXPIRE_UNEXAMINED, delivery_id, now, UNEXAMINED))
 
 
 _RECORD_VIEW: Final = """-- record_view

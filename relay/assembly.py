@@ -104,6 +104,7 @@ def build_hold_policy(settings: Settings) -> HoldPolicy:
     limits = settings.limits
     return HoldPolicy(
         budget=settings.hold_budget,
+        window=settings.backend.signature_window,
         backlog=Backlog(limit=settings.hold.max_pending),
         fair_share=FairShare(per_second=limits.per_domain_per_second, burst=limits.per_domain_burst),
     )

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # What stands in place of the address of media of which nothing is to be kept.
 _ERASED: Final = ""
-_UNEXAMINED: Final = "unexamined"
 _RELAY: Final = "relay"
 
 
@@ -129,7 +128,7 @@ async def _open_outcome_case(
     return await _open_case(
         conn,
         None,
-        category=outcome.category or _UNEXAMINED,
+        category=outcome.category or cases.UNEXAMINED,
         sha256=outcome.evidence.sha256,
         basis=_basis(outcome),
         door=door,
@@ -226,14 +225,16 @@ async def _open_cases(conn: Connection, stored: StoredDelivery, decision: Decisi
             await _open_case(
                 conn,
                 stored.id,
-                category=outcome.category or _UNEXAMINED,
+                category=outcome.category or cases.UNEXAMINED,
                 sha256=outcome.evidence.sha256,
                 basis=_basis(outcome),
                 now=now,
             )
     if decision.delivery is DeliveryDecision.HOLD and not any(one.needs_case for one in decision.outcomes):
         # What is held and nobody is asked about would be held until it is given up.
-        await _open_case(conn, stored.id, category=_UNEXAMINED, sha256=None, basis=decision.reason, now=now)
+        await _open_case(
+            conn, stored.id, category=cases.UNEXAMINED, sha256=None, basis=decision.reason, now=now
+        )
 
 
 async def _open_case(

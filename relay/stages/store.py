@@ -11,13 +11,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from db import deliveries, delivery_lists
+from db import cases, deliveries, delivery_lists
 from db.delivery_rows import NewDelivery
 from relay.tools.limits import domain_of, share_of
 from relay.tools.urls import is_same_origin
+from signatures.errors import SignatureError
+from signatures.http import fresh_until
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from db.pool import Connection, Database
     from relay.model import Delivery, Sender
@@ -41,11 +43,13 @@ class HoldPolicy:
     Attributes:
         budget: How long a delivery may wait for its media: the smaller of the admin's patience and the
             backend's signature window less a margin.
+        window: That window. It counts from the signing, and a sender's queue may have taken long.
         backlog: How many deliveries are unfinished, and how many may be before new ones are refused.
         fair_share: How much one domain may send in a time.
     """
 
     budget: timedelta
+    window: timedelta
     backlog: Backlog
     fair_share: FairShare
 
@@ -62,7 +66,7 @@ class NotStored:
 
 
 async def is_queued_behind(delivery: Delivery, *, database: Database) -> bool:
-    """Tell whether a delivery must wait for an earlier one of the same object.
+    """Tell whether a delivery must wait for an earlier one of the same object, or end it.
 
     Raises:
         DatabaseUnavailableError: It cannot be known; letting it overtake would break the order.
@@ -74,6 +78,9 @@ async def is_queued_behind(delivery: Delivery, *, database: Database) -> bool:
         for chain_key in _chains_of(delivery):
             if await delivery_lists.has_unfinished(conn, chain_key):
                 return True
+            # A Delete that went past a dead letter would leave it there to be brought back.
+            if _ends_its_chain(delivery) and await delivery_lists.has_dead(conn, chain_key):
+                return True
     return False
 
 
@@ -82,8 +89,9 @@ async def store(
 ) -> NotStored | None:
     """Store a delivery durably; the same one twice is stored once.
 
-    A Delete by the object's own origin drops what is still held of that object: nobody needs to rule
-    on what its author took back.
+    A Delete by the object's own origin drops what is still held of that object, and its dead letters.
+    Cases in which nothing was found are closed with it: there is nothing to rule on any more. What was
+    found stays a case, for its bytes may come back, and to delete it must not be a way out of it.
 
     Raises:
         DatabaseUnavailableError: Nothing was stored.
@@ -103,9 +111,11 @@ async def store(
         )
         if delivery_id is not None and _ends_its_chain(delivery):
             for ended in (chain_key, f"{_UNVERIFIED_CHAIN}{chain_key}"):
-                await deliveries.supersede(
+                superseded = await deliveries.supersede(
                     conn, chain_key=ended, before_id=delivery_id, now=delivery.received_at
                 )
+                for one in superseded:
+                    await cases.expire_unexamined(conn, delivery_id=one, now=delivery.received_at)
     if delivery_id is not None:
         hold.backlog.add(1, domain=share)
     return None
@@ -174,6 +184,15 @@ def _speaks_for_its_actor(sender: Sender, delivery: Delivery) -> bool:
     return is_same_origin(sender.actor, delivery.activity.actor)
 
 
+def _end_of_budget(delivery: Delivery, hold: HoldPolicy) -> datetime:
+    """Return when a delivery has to go on without its media."""
+    end = delivery.received_at + hold.budget
+    try:
+        return min(end, fresh_until(delivery.message, max_age=hold.window))
+    except SignatureError:
+        return end
+
+
 def _build_new(delivery: Delivery, hold: HoldPolicy, *, chain_key: str, is_selftest: bool) -> NewDelivery:
     message, activity, sender = delivery.message, delivery.activity, delivery.sender
     return NewDelivery(
@@ -195,6 +214,6 @@ def _build_new(delivery: Delivery, hold: HoldPolicy, *, chain_key: str, is_selft
         remote_address=delivery.remote_address,
         audience=activity.audience.value,
         received_at=delivery.received_at,
-        hold_until=delivery.received_at + hold.budget,
+        hold_until=_end_of_budget(delivery, hold),
         is_selftest=is_selftest,
     )

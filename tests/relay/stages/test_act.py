@@ -241,6 +241,7 @@ def test_a_delivery_leads_to_what_its_sender_speaks_for(
 async def put_in(database: Database, *, number: int = 1, kind: str = "Create") -> StoredDelivery:
     hold = HoldPolicy(
         budget=timedelta(minutes=5),
+        window=timedelta(minutes=50),
         backlog=Backlog(limit=10),
         fair_share=FairShare(per_second=10, burst=10),
     )

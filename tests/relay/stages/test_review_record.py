@@ -43,6 +43,7 @@ async def stored(database: Database) -> StoredDelivery:
     """A delivery that is being examined."""
     hold = HoldPolicy(
         budget=timedelta(minutes=5),
+        window=timedelta(minutes=50),
         backlog=Backlog(limit=10),
         fair_share=FairShare(per_second=10, burst=10),
     )

@@ -25,6 +25,7 @@ PICTURE = MediaReference(url="https://evil.example/never-answers.png", location=
 def _hold(*, limit: int = 1_000) -> HoldPolicy:
     return HoldPolicy(
         budget=timedelta(minutes=5),
+        window=timedelta(minutes=50),
         backlog=Backlog(limit=limit),
         fair_share=FairShare(per_second=10_000, burst=10_000),
     )

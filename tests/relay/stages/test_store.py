@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db import deliveries
-from relay.lifecycle import LEASE, State
+from db import cases, deliveries
+from db.cases import CaseState
+from relay.lifecycle import LEASE, State, move
 from relay.model import Sender
 from relay.stages.store import HoldPolicy, NotStored, delivery_domain, is_queued_behind, store
 from relay.tools.limits import Backlog, FairShare
 from tests.fediverse.clock import START
+from tests.relay.letters import build_signed
 from tests.relay.stages.parts import ALICE, NOTE, claim, delivery, find
 
 if TYPE_CHECKING:
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
 
 MALLORY = "https://evil.example/users/mallory"
 BUDGET = timedelta(minutes=5)
+WINDOW = timedelta(minutes=50)
 
 
 def _hold(*, limit: int = 10, burst: int = 10) -> HoldPolicy:
     return HoldPolicy(
-        budget=BUDGET, backlog=Backlog(limit=limit), fair_share=FairShare(per_second=1, burst=burst)
+        budget=BUDGET,
+        window=WINDOW,
+        backlog=Backlog(limit=limit),
+        fair_share=FairShare(per_second=1, burst=burst),
     )
 
 
@@ -159,3 +165,69 @@ async def test_a_delete_by_anybody_else_drops_nothing(sender: Sender | None, dat
     await _store(database, delivery("Delete", number=2, sender=sender))
 
     assert await _states(database) == {State.RECEIVED: 2}
+
+
+async def _bury(database: Database, reason: str = "too_old") -> int:
+    claimed = await claim(database)
+    async with database.connection() as conn:
+        await move(
+            conn,
+            claimed.id,
+            expected=State.EXAMINING,
+            to=State.DEAD,
+            now=START,
+            worker=claimed.worker,
+            reason=reason,
+        )
+    return claimed.id
+
+
+async def test_a_delete_does_not_go_past_a_dead_letter_of_its_object_but_ends_it(database: Database) -> None:
+    """Or a person could bring back what its author took back."""
+    await _store(database, delivery())
+    delivery_id = await _bury(database)
+
+    assert await is_queued_behind(delivery("Delete"), database=database)
+    assert not await is_queued_behind(delivery("Update"), database=database)
+    stranger = delivery("Delete", actor=MALLORY, sender=Sender(actor=MALLORY, key_id=f"{MALLORY}#main-key"))
+    assert not await is_queued_behind(stranger, database=database)
+    await _store(database, delivery("Delete"))
+
+    ended = await find(database, delivery_id)
+    assert (ended.state, ended.reason, ended.body) == (State.DROPPED, "superseded", b"")
+
+
+async def test_a_delete_closes_the_cases_in_which_nothing_was_found_and_no_others(database: Database) -> None:
+    await _store(database, delivery())
+    delivery_id = (await claim(database)).id
+    async with database.connection() as conn:
+        for category, sha256 in ((cases.UNEXAMINED, None), ("csam-suspected", bytes(32))):
+            await cases.open_case(
+                conn, category=category, delivery_id=delivery_id, sha256=sha256, basis="scan", now=START
+            )
+
+    await _store(database, delivery("Delete"))
+
+    async with database.connection() as conn:
+        states = {case.category: case.state for case in await cases.list_cases_of(conn, delivery_id)}
+    assert states == {cases.UNEXAMINED: CaseState.EXPIRED, "csam-suspected": CaseState.OPEN}
+
+
+@pytest.mark.parametrize(
+    ("signed_before", "budget"),
+    [
+        (timedelta(), BUDGET),
+        (timedelta(minutes=44), BUDGET),
+        (timedelta(minutes=48), timedelta(minutes=2)),
+        (timedelta(minutes=60), timedelta(minutes=-10)),
+    ],
+)
+async def test_the_budget_ends_when_the_backend_would_find_the_signature_too_old(
+    signed_before: timedelta, budget: timedelta, database: Database
+) -> None:
+    given = delivery()
+    message = build_signed(given.message.body, signed_at=START - signed_before)
+
+    await _store(database, replace(given, message=message))
+
+    assert (await claim(database)).hold_until == START + budget
