@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "selftest": ("relay.cli.running:selftest_command", "Send test pictures through the running relay."),
     "cases": ("relay.cli.running:cases_group", "See what waits for a person, and rule on it."),
     "deliveries": ("relay.cli.deliveries:deliveries_group", "See, explain, replay or drop dead letters."),
+    "errands": ("relay.cli.errands:errands_group", "See what is done on your server, and retry what failed."),
     "attestations": ("relay.cli.running:attestations_group", "See what this relay has signed."),
     "scan": ("relay.cli.scan:scan_command", "Scan files as the relay would scan media."),
     "sweep": ("relay.cli.sweep:sweep_group", "Examine what your server has already stored."),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from db import audit, cases, delivery_lists, rulings
+from db import audit, cases, delivery_lists, errands, rulings
 from db.cases import CaseState
 from relay.errors import BreakwaterError
 from relay.lifecycle import State, move
+from relay.stages.act import Acting, find_places, plan_for_ruling
+from relay.tools.errand_book import enter_errands
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from db.cases import Case
     from db.pool import Connection, Database
 
 _LISTED = 200
@@ -53,13 +56,50 @@ async def list_stopped(database: Database, state: State) -> list[dict[str, Any]]
     ]
 
 
+async def list_places(database: Database, case_id: int, *, acting: Acting) -> list[dict[str, Any]]:
+    """List where on the backend the media of a case is or may come to be, and what is done about it there.
+
+    Raises:
+        NoSuchCaseError: There is no such case.
+    """
+    async with database.connection() as conn:
+        case = await cases.find_case(conn, case_id)
+        if case is None:
+            raise NoSuchCaseError(f"There is no case {case_id}. `breakwater cases list` shows the open ones.")
+        places = await find_places(conn, case, own_host=acting.own_host)
+        done = {one.subject: one for one in await errands.list_of_case(conn, case_id)}
+    rows: list[dict[str, Any]] = []
+    for place in places:
+        found = (done.get(name) for name in (place.object_id, place.actor_id, place.alias) if name)
+        errand = next((one for one in found if one is not None), None)
+        rows.append(
+            {
+                "post": place.object_id,
+                "account": place.actor_id,
+                "file": place.alias,
+                "errand": None
+                if errand is None
+                else f"{errand.id} {errand.kind.value}: {errand.state.value}",
+            }
+        )
+    return rows
+
+
 async def rule(
-    database: Database, case_id: int, *, to: CaseState, ruled_by: str, note: str, now: datetime
+    database: Database,
+    case_id: int,
+    *,
+    to: CaseState,
+    ruled_by: str,
+    note: str,
+    now: datetime,
+    acting: Acting,
 ) -> str:
-    """Rule on a case and return what became of its delivery.
+    """Rule on a case and return what became of its delivery, and what follows on the backend.
 
     A release allows exactly these bytes from now on; to uphold blocks exactly these bytes. The delivery
-    goes on when no other case of it is open and none was upheld.
+    goes on when no other case of it is open and none was upheld. What the backend has of upheld bytes is
+    acted upon as the policy says.
 
     Raises:
         NoSuchCaseError: There is no such case, or somebody ruled on it already.
@@ -81,9 +121,28 @@ async def rule(
         await audit.append(
             conn, at=now, actor=ruled_by, event="case_ruled", detail={"case": case_id, "to": to.value}
         )
-        if case.delivery_id is None:
-            return "the ruling is recorded"
-        return await _move_on(conn, case.delivery_id, now)
+        said = "the ruling is recorded"
+        if case.delivery_id is not None:
+            said = await _move_on(conn, case.delivery_id, now)
+        if to is CaseState.UPHELD:
+            said += await _follow_up(conn, case, acting=acting, ruled_by=ruled_by, now=now)
+        return said
+
+
+async def _follow_up(conn: Connection, case: Case, *, acting: Acting, ruled_by: str, now: datetime) -> str:
+    """Enter what follows on the backend from an upheld case, and say what the person has to do by hand."""
+    planned = await plan_for_ruling(conn, case, acting=acting)
+    if planned:
+        await enter_errands(conn, planned, case_id=case.id, ordered_by=ruled_by, now=now)
+        return f"; to be done on your server: {len(planned)} (`breakwater errands list`)"
+    places = await find_places(conn, case, own_host=acting.own_host)
+    if not places:
+        return ""
+    why = f"policy.{case.category}.act is none" if acting.abilities else "no backend.token lets the relay act"
+    return (
+        f"; your server has or may get it in {len(places)} places, and nothing is done there, because {why}: "
+        f"report or remove it by hand where `breakwater cases posts {case.id}` says"
+    )
 
 
 async def _move_on(conn: Connection, delivery_id: int, now: datetime) -> str:

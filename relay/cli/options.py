@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import uvloop
+from rich.console import Console
+from rich.table import Table
 
 from db.errors import DatabaseError
 from relay.config import Settings, find_config_file, load_settings, read_environment
@@ -20,7 +22,7 @@ from scanner.errors import ScannerError
 from signatures.errors import SignatureError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from db.pool import Database
 
@@ -141,3 +143,14 @@ async def with_database(settings: Settings, work: Callable[[Database], Awaitable
 def print_json(value: Any) -> None:
     """Print a value as one JSON document."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print at least one row as a table, the names of the first one's values above."""
+    table = Table(show_edge=False)
+    for column in rows[0]:
+        # Identifiers are there to be copied: a narrow terminal folds them, and cuts nothing off.
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table)

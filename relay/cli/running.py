@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from db.cases import CaseState
+from relay import assembly
+from relay.backends.adapters import open_adapter
 from relay.cli import attestations as attestation_work
 from relay.cli import cases as case_work
-from relay.cli.doctor import Diagnosis, Finding, examine_install
-from relay.cli.options import config_options, json_option, read_settings, run, with_database
+from relay.cli.diagnosis import Diagnosis, Finding
+from relay.cli.doctor import examine_install
+from relay.cli.options import config_options, json_option, print_rows, read_settings, run, with_database
 from relay.cli.selftest import fetch_selftest, render_selftest
 from relay.cli.serve import serve
 from relay.clock import SystemClock
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from db.pool import Database
+    from relay.stages.act import Acting
 
 T = TypeVar("T")
 
@@ -130,13 +135,7 @@ def _listing(
         if not rows:
             click.echo("None.")
             return
-        table = Table(show_edge=False)
-        for column in rows[0]:
-            # Identifiers are there to be copied: a narrow terminal folds them, and cuts nothing off.
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*("" if value is None else str(value) for value in row.values()))
-        Console().print(table)
+        print_rows(rows)
 
 
 _listing(cases_group, "list", "List the open cases, oldest first.", case_work.list_open)
@@ -164,15 +163,44 @@ def _ruling(name: str, about: str, to: CaseState) -> None:
     @click.option("--by", "ruled_by", default=getpass.getuser, help="Who rules; by default the system user.")
     @click.option("--note", default="", help="Your own words, kept with the case.")
     def command(*, case_id: int, ruled_by: str, note: str, **place: Any) -> None:
-        def work(database: Database) -> Awaitable[str]:
+        async def work(database: Database, acting: Acting) -> str:
             now = SystemClock().now()
-            return case_work.rule(database, case_id, to=to, ruled_by=ruled_by, note=note, now=now)
+            return await case_work.rule(
+                database, case_id, to=to, ruled_by=ruled_by, note=note, now=now, acting=acting
+            )
 
-        click.echo(f"Case {case_id} is {to.value}: {run(_with_database(place, work))}.")
+        click.echo(f"Case {case_id} is {to.value}: {run(_with_acting(place, work))}.")
 
 
 _ruling("release", "Allow exactly these bytes from now on; their delivery goes on.", CaseState.RELEASED)
 _ruling("uphold", "Block exactly these bytes from now on; their delivery is dropped.", CaseState.UPHELD)
+
+
+@cases_group.command("posts")
+@click.argument("case_id", type=int)
+@config_options
+@json_option
+def posts_command(*, case_id: int, as_json: bool, **place: Any) -> None:
+    """Name the posts and files with the media of CASE_ID that your server has or may get, to act by hand."""
+    rows = run(_with_acting(place, partial(_list_places, case_id)))
+    if as_json:
+        click.echo(json.dumps(rows))
+    elif not rows:
+        click.echo("None that is known.")
+    else:
+        print_rows(rows)
+
+
+async def _list_places(case_id: int, database: Database, acting: Acting) -> list[dict[str, Any]]:
+    return await case_work.list_places(database, case_id, acting=acting)
+
+
+async def _with_acting(place: dict[str, Any], work: Callable[[Database, Acting], Awaitable[T]]) -> T:
+    """Do work that depends on what can be done on the backend; its API is not asked anything."""
+    settings = read_settings(**place)
+    async with open_adapter(settings.backend, domain=settings.domain) as api:
+        acting = assembly.build_acting(settings, abilities=frozenset() if api is None else api.abilities)
+        return await with_database(settings, lambda database: work(database, acting))
 
 
 async def _with_database(place: dict[str, Any], work: Callable[[Database], Awaitable[T]]) -> T:
