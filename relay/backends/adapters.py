@@ -55,6 +55,7 @@ async def open_adapter(backend: Backend, *, domain: str = "") -> AsyncIterator[B
     Args:
         backend: Its section of the configuration.
         domain: The domain of the instance, for servers that answer by name, where `backend.hosts` names none.
+            One with a port is the relay's own address, for want of a public one, and is not used.
 
     Raises:
         ValueError: An address in the configuration is none.
@@ -66,7 +67,7 @@ async def open_adapter(backend: Backend, *, domain: str = "") -> AsyncIterator[B
     is_misskey = backend.software in {Software.MISSKEY, Software.SHARKEY}
     place = ApiPlace(
         base_url=base_url,
-        host=backend.hosts[0] if backend.hosts else domain,
+        host=backend.hosts[0] if backend.hosts else (domain if ":" not in domain else ""),
         headers=MappingProxyType({} if is_misskey else {"Authorization": f"Bearer {token}"}),
         codes=_CODES.get(backend.software, MappingProxyType({})),
     )

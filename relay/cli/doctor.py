@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from dataclasses import dataclass
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -15,10 +13,11 @@ import httpx
 from db import audit, cases, delivery_lists, hashlists
 from db.errors import AuditChainError, DatabaseError
 from relay import assembly
+from relay.cli.diagnosis import Diagnosis, Finding
+from relay.cli.doctor_backend import check_coverage, check_token
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
 from relay.lifecycle import State
-from relay.model import MediaDecision
 from relay.tools.database import open_relay_database
 from relay.tools.key_files import find_keys
 from scanner.canary import draw_canary
@@ -38,31 +37,6 @@ _ANSWER_TIMEOUT_S: Final = 5.0
 _MAX_CLOCK_ERROR: Final = timedelta(seconds=30)
 
 
-class Finding(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    NOTE = "note"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """What one check found.
-
-    Attributes:
-        check: What was looked at.
-        finding: How it is.
-        detail: What was seen and what it means.
-        remedy: What to do; empty where nothing is.
-    """
-
-    check: str
-    finding: Finding
-    detail: str
-    remedy: str = ""
-
-
 async def examine_install(settings: Settings, *, clock: Clock) -> list[Diagnosis]:
     """Check an installation; no check stops the others."""
     checks: list[tuple[str, Callable[[], Awaitable[list[Diagnosis]]]]] = [
@@ -73,7 +47,8 @@ async def examine_install(settings: Settings, *, clock: Clock) -> list[Diagnosis
         ("scanner", lambda: _check_scanner(settings)),
         ("relay", lambda: _check_relay(settings)),
         ("backend", lambda: _check_backend(settings, clock)),
-        ("coverage", lambda: _state_coverage(settings)),
+        ("backend token", lambda: check_token(settings)),
+        ("coverage", lambda: check_coverage(settings)),
     ]
     found: list[Diagnosis] = []
     for name, check in checks:
@@ -311,25 +286,3 @@ async def _check_backend(settings: Settings, clock: Clock) -> list[Diagnosis]:
                 )
             )
     return found
-
-
-async def _state_coverage(settings: Settings) -> list[Diagnosis]:
-    restricted = (
-        "followers-only and direct posts: examined"
-        if settings.legal.scan_restricted
-        else "followers-only and direct posts: NOT examined (legal.scan_restricted is off)"
-    )
-    links = (
-        "posts with plain links that refuse to be looked at: held (policy.conditions.link_unreachable)"
-        if settings.policy.conditions.link_unreachable is not MediaDecision.RELEASE
-        else "posts with plain links that refuse to be looked at: passed on"
-    )
-    statements = [
-        "public posts delivered to the inbox, with all their pictures: examined before the backend sees them",
-        "boosts that only name a post: the post is fetched at its origin and examined",
-        restricted,
-        links,
-        "what the backend fetches by itself (link cards, replies, avatars): NOT covered by the inbox door",
-        "video and audio: NOT decoded yet; exact digests are checked, the rest is withheld for a ruling",
-    ]
-    return [Diagnosis(check="coverage", finding=Finding.NOTE, detail=statement) for statement in statements]

@@ -347,6 +347,15 @@ async def test_a_server_that_answers_by_name_is_asked_by_its_public_name() -> No
         assert server.asked[0].headers["host"] == "instance.example"
 
 
+async def test_an_instance_without_a_public_name_is_asked_by_its_address() -> None:
+    async with MastodonServer.open() as server:
+        settings = settings_for(server, Software.MASTODON, hosts=())
+        async with open_adapter(settings, domain="127.0.0.1:8790") as api:
+            assert api is not None
+            await api.resolve(HERE.uri)
+        assert server.asked[0].headers["host"] == server.url.removeprefix("http://")
+
+
 async def test_an_address_that_is_none_is_an_error_of_the_configuration() -> None:
     settings = Backend(url="ftp://instance.example", software=Software.MASTODON, token=SecretStr("t"))
     with pytest.raises(ValueError, match="http"):
