@@ -71,11 +71,13 @@ class Front:
         target: str,
         body: bytes = b"",
         headers: tuple[tuple[str, str], ...] = (),
+        *,
+        authority: str = "social.example",
     ) -> WireResponse:
         message = RequestMessage(
             method=method,
             scheme="http",
-            authority="social.example",
+            authority=authority,
             target=target,
             headers=headers,
             body=body,
@@ -120,6 +122,14 @@ async def test_a_delivery_to_any_form_of_inbox_reaches_the_relay_byte_for_byte(
     assert received.header("Host") == "social.example"
     assert received.header("X-Forwarded-For") == "127.0.0.1"
     assert received.header("X-Forwarded-Proto") == "http"
+
+
+@pytest.mark.parametrize("authority", ["social.example:8443", "Social.Example"])
+async def test_the_host_is_passed_on_as_it_was_sent(authority: str, front: Front) -> None:
+    """Signatures cover it as it was written."""
+    await front.ask("POST", "/inbox", b"{}", authority=authority)
+
+    assert front.relay.requests[-1].header("Host") == authority
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
