@@ -65,8 +65,8 @@ _SENTENCES: Final[Mapping[Refusal, str]] = MappingProxyType(
         Refusal.UNAUTHORIZED: "{server} does not accept {credential}; make a new one there and configure it",
         Refusal.FORBIDDEN: "{server} does not let {credential} do this; see `breakwater doctor`",
         Refusal.NOT_FOUND: "{server} does not have it, and could not get it from its origin",
-        Refusal.RATE_LIMITED: "{server} asks to wait; it is tried again",
-        Refusal.UNAVAILABLE: "{server} cannot do it at the moment; it is tried again",
+        Refusal.RATE_LIMITED: "{server} asks to wait",
+        Refusal.UNAVAILABLE: "{server} cannot do it at the moment",
         Refusal.REFUSED: "{server} refuses it",
     }
 )

@@ -131,7 +131,9 @@ def _state_unseen(place: Place, way: Way) -> tuple[Cover, str]:
     is_known = way is Way.HOTLINKED
     why = "browsers load them from their origin" if is_known else "it is not known how your server gets them"
     if place in _NAMED_IN_POSTS:
-        text = f"examined when a post that names them is delivered; what people see is NOT, because {why}"
+        text = (
+            f"examined when a post that names them is delivered; NOT when people look at them, because {why}"
+        )
         return Cover.PARTLY, text
     return Cover.NOT_COVERED, f"NOT covered, because {why}"
 

@@ -161,7 +161,7 @@ FACTS: Final[Mapping[Software, Mapping[Place, Fact]]] = MappingProxyType(
                 **_UNEXPLORED,
                 Place.ATTACHMENTS: Fact(
                     way=Way.HOTLINKED,
-                    note="its own copies are thumbnails, which it fetches through the gateway",
+                    note="the copies that it keeps are thumbnails",
                 ),
                 Place.PREVIEWS: _FETCHED,
                 Place.INLINE: _HOTLINKED,

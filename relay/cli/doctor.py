@@ -14,7 +14,7 @@ from db import audit, cases, delivery_lists, hashlists
 from db.errors import AuditChainError, DatabaseError
 from relay import assembly
 from relay.cli.diagnosis import Diagnosis, Finding
-from relay.cli.doctor_backend import check_coverage, check_token
+from relay.cli.doctor_backend import check_coverage, check_gateway, check_token
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
 from relay.lifecycle import State
@@ -48,6 +48,7 @@ async def examine_install(settings: Settings, *, clock: Clock) -> list[Diagnosis
         ("relay", lambda: _check_relay(settings)),
         ("backend", lambda: _check_backend(settings, clock)),
         ("backend token", lambda: check_token(settings)),
+        ("gateway", lambda: check_gateway(settings, now=clock.now())),
         ("coverage", lambda: check_coverage(settings)),
     ]
     found: list[Diagnosis] = []

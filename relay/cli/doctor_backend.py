@@ -10,9 +10,11 @@ from relay.backends.adapters import ADAPTERS, open_adapter
 from relay.backends.coverage import Cover, GatewayMode, OpenDoors, state_coverage
 from relay.cli.diagnosis import Diagnosis, Finding
 from relay.model import MediaDecision
-from relay.tools.authority import find_authority
+from relay.tools.authority import find_authority, require_authority
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from relay.backends.abilities import BackendApi
     from relay.config import Settings
 
@@ -49,18 +51,8 @@ async def check_token(settings: Settings) -> list[Diagnosis]:
                 remedy="Correct backend.software, or leave backend.token out.",
             )
         ]
-    try:
-        async with open_adapter(backend, domain=settings.domain) as api:
-            return [] if api is None else await _try_token(api, settings)
-    except ValueError as error:
-        return [
-            Diagnosis(
-                check="backend token",
-                finding=Finding.PROBLEM,
-                detail=f"the API cannot be asked: {error}",
-                remedy="Correct backend.url, backend.api_url or backend.pictrs_url.",
-            )
-        ]
+    async with open_adapter(backend, domain=settings.domain) as api:
+        return [] if api is None else await _try_token(api, settings)
 
 
 async def _try_token(api: BackendApi, settings: Settings) -> list[Diagnosis]:
@@ -112,6 +104,37 @@ def _describe_limits(api: BackendApi, settings: Settings) -> list[Diagnosis]:
         for ability in Ability
         if ability not in api.abilities
     ]
+
+
+async def check_gateway(settings: Settings, *, now: datetime) -> list[Diagnosis]:
+    """Check that the gateway can open what it is to look into.
+
+    Raises:
+        StartupError: Its authority is missing or cannot be used.
+    """
+    if not settings.gateway.enabled:
+        return []
+    if not settings.gateway.opens_tls:
+        return [
+            Diagnosis(
+                check="gateway",
+                finding=Finding.NOTE,
+                detail="gateway.opens_tls is off: it can block hosts, and sees no file that comes by https",
+                remedy="To have files examined, switch it on and run `breakwater keys ca`.",
+            )
+        ]
+    authority = await asyncio.to_thread(require_authority, settings.server.data_dir)
+    ends = authority.ends.date().isoformat()
+    if authority.is_nearly_over(now):
+        return [
+            Diagnosis(
+                check="gateway",
+                finding=Finding.PROBLEM,
+                detail=f"its authority ends on {ends}; after that your server fetches nothing by https",
+                remedy="Run `breakwater keys ca --renew`, and let your server trust the new one.",
+            )
+        ]
+    return [Diagnosis(check="gateway", finding=Finding.OK, detail=f"its authority is good until {ends}")]
 
 
 async def check_coverage(settings: Settings) -> list[Diagnosis]:

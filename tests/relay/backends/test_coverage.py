@@ -44,17 +44,17 @@ def test_every_place_of_every_server_has_a_fact(software: Software) -> None:
 
 
 @pytest.mark.parametrize("software", Software)
-@pytest.mark.parametrize("doors", ALL_DOORS, ids=str)
-def test_opening_a_door_covers_no_less(software: Software, doors: OpenDoors) -> None:
-    wider = [replace(doors, **{name: True}) for name in ("validator", "hash_endpoint", "uploads", "sweep")]
-    for more in (*wider, replace(doors, gateway=GatewayMode.OPEN)):
-        for before, after in zip(
-            state_coverage(software, doors), state_coverage(software, more), strict=True
-        ):
-            if before.cover is Cover.NOTHING_THERE:
-                assert after.cover is Cover.NOTHING_THERE
-            else:
+def test_opening_a_door_covers_no_less(software: Software) -> None:
+    for doors in ALL_DOORS:
+        wider = [
+            replace(doors, **{name: True}) for name in ("validator", "hash_endpoint", "uploads", "sweep")
+        ]
+        for more in (*wider, replace(doors, gateway=GatewayMode.OPEN)):
+            pairs = zip(state_coverage(software, doors), state_coverage(software, more), strict=True)
+            for before, after in pairs:
                 assert STRENGTH.index(after.cover) >= STRENGTH.index(before.cover)
+                is_absent = before.cover is Cover.NOTHING_THERE
+                assert is_absent == (after.cover is Cover.NOTHING_THERE)
 
 
 @pytest.mark.parametrize("software", Software)
@@ -112,7 +112,7 @@ def test_of_a_server_that_is_not_known_nothing_is_promised() -> None:
         (Software.LEMMY, Place.UPLOADS, EVERY_DOOR, Cover.COVERED, "covered by validator"),
         (Software.LEMMY, Place.UPLOADS, OpenDoors(), Cover.NOT_COVERED, "validator door is closed"),
         (Software.LEMMY, Place.INLINE, EVERY_DOOR, Cover.PARTLY, "ProxyAllImages"),
-        (Software.PIEFED, Place.INLINE, EVERY_DOOR, Cover.PARTLY, "browsers load them"),
+        (Software.PIEFED, Place.INLINE, EVERY_DOOR, Cover.PARTLY, "NOT when people look at them"),
         (Software.PIEFED, Place.REFERENCED, EVERY_DOOR, Cover.NOT_COVERED, "browsers load them"),
         (Software.PIEFED, Place.UPLOADS, EVERY_DOOR, Cover.NOT_COVERED, "its own list"),
         (Software.GOTOSOCIAL, Place.ATTACHMENTS, EVERY_DOOR, Cover.COVERED, "shows a link to its origin"),
