@@ -23,8 +23,9 @@ MAX_MEDIA: Final = 64
 # A status within an event within an account's fields and emoji is 6 deep.
 _MAX_DEPTH: Final = 32
 
-_EXAMINED: Final = frozenset({"status.created", "status.updated"})
-_PUBLIC: Final = frozenset({"public", "unlisted"})
+# Tuples: what is compared with them may be a value that has no hash.
+_EXAMINED: Final = ("status.created", "status.updated")
+_PUBLIC: Final = ("public", "unlisted")
 
 
 class MalformedStatusError(BreakwaterError):
