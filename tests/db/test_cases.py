@@ -44,6 +44,22 @@ async def test_a_case_is_opened_once_for_a_delivery_and_its_bytes(database: Data
     assert await open_case(database, None, sha256("a")) is None
 
 
+async def test_a_case_that_expired_is_opened_again_and_one_that_was_ruled_on_is_not(
+    database: Database,
+) -> None:
+    expired, ruled = await open_case(database, 1), await open_case(database, 2)
+    assert ruled is not None
+    async with database.connection() as conn:
+        assert await cases.expire_cases(conn, delivery_id=1, now=NOW) == 1
+        assert await cases.rule_case(conn, ruled, to=CaseState.UPHELD, ruled_by="mo", now=NOW)
+
+    assert await open_case(database, 1) == expired
+    assert await open_case(database, 2) is None
+    async with database.connection() as conn:
+        states = {case.id: (case.state, case.ruled_at) for case in await cases.list_cases_of(conn, 1)}
+    assert states == {expired: (CaseState.OPEN, None)}
+
+
 async def test_a_case_is_listed_viewed_and_ruled_on_once(database: Database) -> None:
     case_id = await open_case(database)
     assert case_id is not None

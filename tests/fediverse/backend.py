@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,17 @@ class ScriptedAnswer:
 ACCEPTED = ScriptedAnswer(status=202)
 
 
+Judge = Callable[[WireRequest], Awaitable[ScriptedAnswer]]
+"""Reads a request and decides what to answer."""
+
+
 class RecordingBackend:
     """Records requests, answers as scripted, and lets tests wait for what they expect.
 
     Attributes:
         requests: Every request so far, in order, the refused ones too.
         usual: What is answered when the script is empty.
+        judge: Decides on the answer in place of `usual`, if it is given.
     """
 
     def __init__(self, port: int) -> None:
@@ -39,6 +45,7 @@ class RecordingBackend:
         self.url = f"http://127.0.0.1:{port}"
         self.requests: list[WireRequest] = []
         self.usual = ACCEPTED
+        self.judge: Judge | None = None
         self._script: deque[ScriptedAnswer] = deque()
         self._arrived = asyncio.Condition()
         self._is_open = asyncio.Event()
@@ -84,9 +91,11 @@ class RecordingBackend:
     async def _answer(self, request: WireRequest, writer: asyncio.StreamWriter) -> bool:
         async with self._arrived:
             self.requests.append(request)
-            answer = self._script.popleft() if self._script else self.usual
+            answer = self._script.popleft() if self._script else None
             self._arrived.notify_all()
         await self._is_open.wait()
+        if answer is None:
+            answer = self.usual if self.judge is None else await self.judge(request)
         if not answer.status:
             return False
         pairs = (*answer.headers, ("Content-Length", str(len(answer.body))))
