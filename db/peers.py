@@ -40,7 +40,8 @@ class Peer:
         actor: The id of its actor.
         domain: The domain that the admin knows it by.
         tier: How far it is relied on.
-        key_id: The id of the key that signs its attestations; None until it is fetched.
+        key_id: The id of the key that signs what it asks and answers; None until it is fetched. The keys that
+            sign attestations are in `db.peer_keys`.
         multikey: That key; None until it is fetched.
         added_at: When it was added.
         updated_at: When its record last changed.

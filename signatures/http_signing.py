@@ -61,8 +61,12 @@ def sign_request(
     scheme: Scheme,
     now: datetime,
     profile: Profile = Profile.FEDIVERSE,
+    nonce: str | None = None,
 ) -> RequestMessage:
     """Return the request with Host, Date, its digest and a signature; older ones of those are replaced.
+
+    A `nonce` (RFC 9421 section 2.3) makes two signatures of one second over equal requests differ; cavage has
+    no place for one, and leaves it out.
 
     Raises:
         MalformedError: it is signed already, or a header or the key id cannot be signed.
@@ -77,7 +81,10 @@ def sign_request(
     if scheme is Scheme.CAVAGE:
         added: Headers = (("Signature", _cavage(unsigned, key=key, key_id=key_id, profile=profile)),)
     else:
-        added = _rfc9421(unsigned, key=key, key_id=key_id, now=now, profile=profile)
+        parameters: dict[str, str | int] = {"created": to_seconds(now), "keyid": key_id}
+        if nonce is not None:
+            parameters["nonce"] = nonce
+        added = _rfc9421(unsigned, key=key, parameters=parameters, profile=profile)
     return _with_headers(unsigned, unsigned.headers + added)
 
 
@@ -153,15 +160,14 @@ def _cavage(message: RequestMessage, *, key: PrivateKey, key_id: str, profile: P
 
 
 def _rfc9421(
-    message: RequestMessage, *, key: PrivateKey, key_id: str, now: datetime, profile: Profile
+    message: RequestMessage, *, key: PrivateKey, parameters: dict[str, str | int], profile: Profile
 ) -> Headers:
     covered = ["@method", "@target-uri"]
     if requires_digest(message, profile):
         covered.append("content-digest")
-    parameters: dict[str, str | int] = {"created": to_seconds(now), "keyid": key_id}
     # FASP prints its parameters without `alg`; Mastodon takes RSASSA-PKCS1-v1_5 and likes to hear so.
     if key.public.algorithm is KeyAlgorithm.RSA:
-        parameters["alg"] = "rsa-v1_5-sha256"
+        parameters = {**parameters, "alg": "rsa-v1_5-sha256"}
     return build_rfc9421_headers(
         message, key=key, label=_LABEL, covered=tuple(covered), parameters=parameters
     )

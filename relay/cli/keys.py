@@ -94,6 +94,7 @@ def _show(settings: Settings, keys: KeyFiles, *, as_json: bool) -> None:
         http_key=keys.http_key,
         signing_key=keys.signing_key,
         secret=keys.secret,
+        api_key=keys.api_key,
     )
     shown: dict[str, Any] = {
         "actor": identity.actor,

@@ -1,7 +1,8 @@
-"""Who the relay is: its actor, its two keys, and what it signs with them.
+"""Who the relay is: its actor, its three keys, and what it signs with them.
 
-The RSA key signs HTTP requests, because every server can verify that. The Ed25519 key signs
-attestations and nothing else, so that one can be revoked without the other.
+The RSA key signs HTTP requests, because every server can verify that. One Ed25519 key signs attestations and
+nothing else, so that it can be revoked without the others; a second one signs what relays ask and answer each
+other, so that a key that is in use all day never vouches for media.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from signatures.strictjson import JsonObject
 
 RSA_FRAGMENT: Final = "main-key"
+API_PATH: Final = "/api/v1"
+API_TERM: Final = "mediaScanApi"
+"""What `endpoints` of the actor calls the place where peers ask."""
+CAPABILITY: Final = "https://w3id.org/fep/f06a"
+"""What `generator.implements` of the actor names (FEP-844e): it attests what it scanned."""
 SOFTWARE_NAME: Final = "breakwater"
 SOFTWARE_VERSION: Final = "0.1.0"
 
@@ -34,6 +40,8 @@ class Identity:
         signing_key: Ed25519, for attestations.
         secret: 32 bytes that never leave; everything derived is bound to this install.
         retired: Earlier signing keys, which are published until the last attestation they signed has ended.
+        api_key: Ed25519, for what relays ask and answer each other; None only for an install from before
+            there was such a key, until it is started again.
     """
 
     base_url: str
@@ -41,6 +49,7 @@ class Identity:
     signing_key: PrivateKey
     secret: bytes
     retired: tuple[RetiredKey, ...] = ()
+    api_key: PrivateKey | None = None
 
     @property
     def actor(self) -> str:
@@ -56,6 +65,11 @@ class Identity:
     def verification_method(self) -> str:
         """The id of the Ed25519 key: its fragment is the key itself, so a new key has a new id."""
         return f"{self.actor}#{self.signing_key.public.to_multikey()}"
+
+    @property
+    def api_url(self) -> str:
+        """Where peers ask, without a slash at its end."""
+        return f"{self.base_url}{API_PATH}"
 
     @property
     def peers_collection(self) -> str:
@@ -74,7 +88,11 @@ class Identity:
                 "https://w3id.org/security/v1",
                 "https://www.w3.org/ns/did/v1",
                 "https://w3id.org/security/multikey/v1",
-                {"generator": "as:generator", "implements": {"@id": "https://w3id.org/fep/844e/implements"}},
+                {
+                    "generator": "as:generator",
+                    "implements": {"@id": "https://w3id.org/fep/844e/implements"},
+                    API_TERM: {"@id": f"{CAPABILITY}#{API_TERM}", "@type": "@id"},
+                },
             ],
             "id": self.actor,
             "type": "Application",
@@ -83,13 +101,14 @@ class Identity:
             "summary": "Scans inbound media for one instance and attests what it did not find.",
             "inbox": f"{self.actor}/inbox",
             "outbox": f"{self.actor}/outbox",
+            "endpoints": {API_TERM: self.api_url},
             "manuallyApprovesFollowers": True,
             "generator": {
                 "type": "Application",
                 "name": "Breakwater",
                 "implements": [
                     {"href": "https://datatracker.ietf.org/doc/html/rfc9421", "name": "RFC-9421"},
-                    {"href": "https://w3id.org/fep/f06a", "name": "FEP-f06a: Media Scan Attestations"},
+                    {"href": CAPABILITY, "name": "FEP-f06a: Media Scan Attestations"},
                     {"href": "https://w3id.org/fep/8b32", "name": "FEP-8b32: Object Integrity Proofs"},
                 ],
             },
@@ -105,6 +124,8 @@ class Identity:
                     for one in self.retired
                 ),
             ],
+            # FEP-521a: what authenticates the actor, as against what it asserts.
+            "authentication": [] if self.api_key is None else [self._build_multikey(self.api_key.public, {})],
         }
 
     def _build_multikey(self, key: PublicKey, more: JsonObject) -> JsonObject:

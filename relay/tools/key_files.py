@@ -4,6 +4,7 @@ What lies in `<data directory>/keys`:
 
     http.pem        RSA, signs requests to other servers
     signing.pem     Ed25519, signs attestations and nothing else
+    api.pem         Ed25519, signs what relays ask and answer each other
     secret          32 random bytes, from which what must be unguessable is derived
     retired.json    the public halves of earlier signing keys, with the day on which each ends
 """
@@ -61,12 +62,15 @@ class KeyFiles:
         signing_key: Ed25519, for attestations.
         secret: 32 bytes that never leave.
         retired: Earlier signing keys, expired ones included.
+        api_key: Ed25519, for the peer API; None in what `find_keys` finds where the keys are from before
+            there was one.
     """
 
     http_key: PrivateKey
     signing_key: PrivateKey
     secret: bytes
     retired: tuple[RetiredKey, ...] = ()
+    api_key: PrivateKey | None = None
 
 
 def find_keys(data_dir: Path) -> KeyFiles | None:
@@ -90,6 +94,7 @@ def load_or_create_keys(data_dir: Path) -> KeyFiles:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_private(directory / "http.pem", lambda: generate_rsa().to_pem())
         create_private(directory / "secret", lambda: secrets.token_bytes(_SECRET_BYTES))
+        create_private(directory / "api.pem", lambda: generate_ed25519().to_pem())
         # Last, because its presence means that the others are there.
         create_private(directory / "signing.pem", lambda: generate_ed25519().to_pem())
     except OSError as error:
@@ -119,8 +124,27 @@ def rotate_signing_key(data_dir: Path, *, now: datetime) -> KeyFiles:
     return _read_all(directory)
 
 
+def rotate_api_key(data_dir: Path) -> KeyFiles:
+    """Put a new key of the peer API in place.
+
+    Nothing that it signed outlives the moment, so that the old one simply ends: peers fetch the new one from
+    the actor when they see its id.
+
+    Raises:
+        StartupError: The keys cannot be read or written.
+    """
+    directory = data_dir / "keys"
+    load_or_create_keys(data_dir)
+    try:
+        replace_private(directory / "api.pem", generate_ed25519().to_pem())
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    return _read_all(directory)
+
+
 def _read_all(directory: Path) -> KeyFiles:
     secret = read_private(directory / "secret")
+    api = directory / "api.pem"
     if len(secret) != _SECRET_BYTES:
         raise _damaged(directory / "secret")
     return KeyFiles(
@@ -128,6 +152,8 @@ def _read_all(directory: Path) -> KeyFiles:
         signing_key=_read_key(directory / "signing.pem", KeyAlgorithm.ED25519),
         secret=secret,
         retired=_read_retired(directory / "retired.json"),
+        # Reading makes no file: whoever runs a command may be another user than the relay's.
+        api_key=_read_key(api, KeyAlgorithm.ED25519) if api.exists() else None,
     )
 
 

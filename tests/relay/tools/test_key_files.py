@@ -31,7 +31,7 @@ def test_nobody_else_can_read_them(tmp_path: Path) -> None:
     directory = tmp_path / "keys"
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     names = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
-    assert names == {"http.pem": 0o600, "signing.pem": 0o600, "secret": 0o600}
+    assert names == {"http.pem": 0o600, "signing.pem": 0o600, "api.pem": 0o600, "secret": 0o600}
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         load_or_create_keys(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["http.pem", "signing.pem", "secret"])
+@pytest.mark.parametrize("name", ["http.pem", "signing.pem", "api.pem", "secret"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     load_or_create_keys(tmp_path)
     (tmp_path / "keys" / name).write_bytes(b"nonsense")
