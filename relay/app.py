@@ -128,6 +128,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             signing_key=keys.signing_key,
             secret=keys.secret,
             retired=keys.retired,
+            api_key=keys.api_key,
         )
         signer = IdentitySigner(identity=identity, clock=clock)
         standin = await enter(open_standin())
