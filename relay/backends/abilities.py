@@ -130,7 +130,7 @@ class TokenCheck:
     Attributes:
         account: Whose it is, where the token may ask that.
         usable: What works with it.
-        missing: What does not work although the server could, with what the token lacks for it.
+        missing: What does not work although the server could, with what stands in its way; half a sentence.
     """
 
     account: str = ""

@@ -21,15 +21,17 @@ class Statement:
     Attributes:
         is_able: Whether it can.
         text: How it does it, or why it cannot; half a sentence for an admin.
+        caution: What else comes of it that an admin has to know beforehand; may be empty.
     """
 
     is_able: bool
     text: str
+    caution: str = ""
 
 
-def able(text: str) -> Statement:
+def able(text: str, *, caution: str = "") -> Statement:
     """State how a server does something."""
-    return Statement(is_able=True, text=text)
+    return Statement(is_able=True, text=text, caution=caution)
 
 
 def unable(text: str) -> Statement:

@@ -2,8 +2,8 @@
 
 With an admin's token it can look an object up at its origin, report it, take it down and delete it; with the
 key of its pict-rs also delete single files. Lemmy sends every report on to the server of the community, and
-has no way to keep it at home: what a report says has to be fit for strangers. It takes no reports about
-people, only about posts and comments.
+where that is its own to that of the author, with no way to keep it at home: what a report says has to be fit
+for strangers. It takes no reports about people, only about posts and comments.
 
 Source: https://join-lemmy.org/api/ (v3, v4: site, account, resolve_object, post, comment, admin/purge).
 """
@@ -59,7 +59,7 @@ _REPORTED_BEFORE: Final = "couldnt_create_report"
 
 _KEYS: Final = {ObjectKind.POST: "post_id", ObjectKind.COMMENT: "comment_id"}
 
-_ADMIN_ONLY: Final = "an account that is an admin"
+_ADMIN_ONLY: Final = "its account is no admin"
 
 
 class LemmyApi(Adapter):
@@ -68,8 +68,15 @@ class LemmyApi(Adapter):
     statements: ClassVar[Mapping[Ability, Statement]] = MappingProxyType(
         {
             Ability.RESOLVE: able("by resolving its address"),
-            Ability.REPORT: able("posts and comments; Lemmy tells the community's own server, too"),
-            Ability.REMOVE: able("posts and comments; its log says who and why, and it can be undone"),
+            Ability.REPORT: able(
+                "posts and comments",
+                caution="Lemmy sends every report on to the server of the community or of the author, who "
+                "so learn that something was withheld, though not what for",
+            ),
+            Ability.REMOVE: able(
+                "posts and comments; it can be undone",
+                caution="Lemmy's public log says who took a post down and why",
+            ),
             Ability.PURGE: able("posts and comments with the pictures in them, for good"),
             Ability.PURGE_MEDIA: able("in its pict-rs, with backend.pictrs_url and backend.pictrs_key"),
             Ability.ACCOUNT_ACTION: unable("accounts are banned in its own pages"),

@@ -43,9 +43,9 @@ _MAX_MASK_DIGITS: Final = 20
 
 _SCOPES: Final[Mapping[Ability, str]] = MappingProxyType(
     {
-        Ability.RESOLVE: "the scope read:search",
-        Ability.REPORT: "the scope write:reports",
-        Ability.ACCOUNT_ACTION: "the scope admin:write:accounts",
+        Ability.RESOLVE: "the token lacks the scope read:search",
+        Ability.REPORT: "the token lacks the scope write:reports",
+        Ability.ACCOUNT_ACTION: "the token lacks the scope admin:write:accounts",
     }
 )
 
@@ -95,7 +95,7 @@ class MastodonApi(Adapter):
         if isinstance(account, ApiFailure):
             return self._sum_up("", missing)
         if Ability.ACCOUNT_ACTION not in missing and not _may_act(account):
-            missing[Ability.ACCOUNT_ACTION] = "a role that may manage users"
+            missing[Ability.ACCOUNT_ACTION] = "the role of its account may not manage users"
         return self._sum_up(dig_name(account, "acct"), missing)
 
     async def resolve(self, url: str) -> Resolved | ApiFailure:

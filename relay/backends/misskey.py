@@ -57,9 +57,9 @@ _KINDS: Final = {"Note": ObjectKind.POST, "User": ObjectKind.ACCOUNT}
 # Requests without what they are about: refused for that where the token suffices, else for the token.
 _PROBES: Final[Mapping[Ability, tuple[str, str]]] = MappingProxyType(
     {
-        Ability.RESOLVE: ("/api/ap/show", "the permission read:account"),
-        Ability.REPORT: ("/api/users/report-abuse", "the permission write:report-abuse"),
-        Ability.PURGE: ("/api/notes/delete", "the permission write:notes"),
+        Ability.RESOLVE: ("/api/ap/show", "the token lacks the permission read:account"),
+        Ability.REPORT: ("/api/users/report-abuse", "the token lacks the permission write:report-abuse"),
+        Ability.PURGE: ("/api/notes/delete", "the token lacks the permission write:notes"),
     }
 )
 
@@ -72,7 +72,9 @@ class MisskeyApi(Adapter):
             Ability.RESOLVE: able("by looking its address up, at most 30 an hour"),
             Ability.REPORT: able("the author, to its own moderators"),
             Ability.REMOVE: unable("it can only delete a note for good"),
-            Ability.PURGE: able("notes, with a moderator's token; their files stay in its drive"),
+            Ability.PURGE: able(
+                "notes, with a moderator's token", caution="Misskey keeps their files in its drive"
+            ),
             Ability.PURGE_MEDIA: unable("files from other servers are forgotten in its own pages"),
             Ability.ACCOUNT_ACTION: unable("accounts are suspended in its own pages"),
         }
@@ -99,7 +101,7 @@ class MisskeyApi(Adapter):
         known = None if isinstance(me, ApiFailure) else me
         may_rule = any(dig(known, name) is True for name in ("isAdmin", "isModerator"))
         if known is not None and not may_rule:
-            missing.setdefault(Ability.PURGE, "an account that is a moderator")
+            missing.setdefault(Ability.PURGE, "its account is no moderator")
         return TokenCheck(
             account=dig_name(known, "username"),
             usable=self.abilities - missing.keys(),

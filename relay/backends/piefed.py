@@ -79,7 +79,7 @@ class PiefedApi(Adapter):
         person_id = dig_id(me, "id")
         if not person_id:
             return self._client.place.fail(Refusal.UNAUTHORIZED)
-        missing = {} if is_admin(site, person_id) else {Ability.REMOVE: "an account that is an admin"}
+        missing = {} if is_admin(site, person_id) else {Ability.REMOVE: "its account is no admin"}
         return TokenCheck(
             account=dig_name(me, "user_name") or dig_name(me, "name"),
             usable=self.abilities - missing.keys(),

@@ -66,7 +66,12 @@ async def _try_token(api: BackendApi, settings: Settings) -> list[Diagnosis]:
                 remedy="Until it works the relay withholds, but reports and removes nothing.",
             )
         ]
-    return [_describe_token(check), *_describe_lacks(check), *_describe_limits(api, settings)]
+    return [
+        _describe_token(check),
+        *_describe_lacks(check),
+        *_describe_limits(api, settings),
+        *_describe_cautions(check, settings),
+    ]
 
 
 def _describe_token(check: TokenCheck) -> Diagnosis:
@@ -86,7 +91,7 @@ def _describe_lacks(check: TokenCheck) -> list[Diagnosis]:
         Diagnosis(
             check="backend token",
             finding=Finding.NOTE,
-            detail=f"the relay cannot {_WORK[ability]}: the token lacks {lack}",
+            detail=f"the relay cannot {_WORK[ability]}: {lack}",
             remedy="Give it to the token or its account, if the relay is to do that.",
         )
         for ability, lack in check.missing.items()
@@ -103,6 +108,19 @@ def _describe_limits(api: BackendApi, settings: Settings) -> list[Diagnosis]:
         )
         for ability in Ability
         if ability not in api.abilities
+    ]
+
+
+def _describe_cautions(check: TokenCheck, settings: Settings) -> list[Diagnosis]:
+    statements = ADAPTERS[settings.backend.software].statements
+    return [
+        Diagnosis(
+            check="backend API",
+            finding=Finding.NOTE,
+            detail=f"before the relay is to {_WORK[ability]}: {statements[ability].caution}",
+        )
+        for ability in Ability
+        if ability in check.usable and statements[ability].caution
     ]
 
 

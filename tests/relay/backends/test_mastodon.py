@@ -43,7 +43,7 @@ async def test_a_missing_scope_is_named_with_what_does_not_work_for_it(
         check = await api.check_token()
 
         assert isinstance(check, TokenCheck)
-        assert check.missing == {ability: f"the scope {without}"}
+        assert check.missing == {ability: f"the token lacks the scope {without}"}
         assert check.usable == api.abilities - {ability}
 
 

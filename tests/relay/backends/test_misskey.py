@@ -25,7 +25,7 @@ async def test_a_missing_permission_is_named(without: str, ability: Ability) -> 
     ):
         check = await api.check_token()
         assert isinstance(check, TokenCheck)
-        assert check.missing == {ability: f"the permission {without}"}
+        assert check.missing == {ability: f"the token lacks the permission {without}"}
 
 
 async def test_without_reading_nothing_is_found() -> None:
@@ -47,7 +47,7 @@ async def test_who_is_no_moderator_deletes_nothing() -> None:
         server.has(HERE)
         check = await api.check_token()
         assert isinstance(check, TokenCheck)
-        assert check.missing == {Ability.PURGE: "an account that is a moderator"}
+        assert check.missing == {Ability.PURGE: "its account is no moderator"}
         answer = await api.purge(Target(object_id=HERE.uri), reason="See case 1.")
         assert isinstance(answer, ApiFailure)
         assert answer.kind is Refusal.FORBIDDEN

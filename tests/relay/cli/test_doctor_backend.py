@@ -99,11 +99,18 @@ async def test_a_server_that_cannot_be_asked_is_a_problem(tmp_path: Path) -> Non
     assert one.finding is Finding.PROBLEM
 
 
+async def test_what_comes_of_acting_is_said_beforehand(tmp_path: Path) -> None:
+    async with LemmyServer.open() as server:
+        found = said(await check_token(for_server(tmp_path, server, "lemmy")))
+    assert "before the relay is to report to your moderators: Lemmy sends every report on" in found
+    assert "before the relay is to take posts down: Lemmy's public log" in found
+
+
 async def test_the_key_of_the_pictrs_is_checked_as_well(tmp_path: Path) -> None:
     async with PictrsServer.open() as pictrs, LemmyServer.open() as server:
         keys = {"backend__pictrs_url": pictrs.url, "backend__pictrs_key": "another"}
         found = said(await check_token(for_server(tmp_path, server, "lemmy", **keys)))
-    assert "the relay cannot delete stored files for good: the token lacks pict-rs" in found
+    assert "the relay cannot delete stored files for good: pict-rs does not accept" in found
 
 
 async def test_every_place_has_a_line(tmp_path: Path) -> None:
