@@ -206,6 +206,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             profile=settings.attest.profile,
             database=database,
             clock=clock,
+            enforces_media=settings.enforces_media,
         )
         await _serve(
             stack, _build_doors(settings, tools, identity), settings.server.host, settings.server.port

@@ -28,6 +28,7 @@ class SelftestTools:
         profile: The name of the profile that attestations are made under.
         database: Where deliveries, cases and attestations are looked up.
         clock: The time.
+        enforces_media: Text is forwarded while its media stay withheld at a door of ours.
     """
 
     origin: SelftestOrigin
@@ -37,6 +38,7 @@ class SelftestTools:
     profile: str
     database: Database
     clock: Clock
+    enforces_media: bool
 
 
 class SelftestFailure(Exception):  # noqa: N818 (it is the outcome of a check, not a fault of the program)
