@@ -36,6 +36,9 @@ MAX_SHOWN: Final = 200
 
 _MAX_CASES_SHOWN: Final = 50
 
+_SHORTEST_S: Final = 0.001
+"""No rate is computed over less; the first result has taken no time at all."""
+
 _REPORTED: Final = frozenset({Kind.MATCH, Kind.UPHELD, Kind.UNSCANNABLE, Kind.ERROR})
 
 
@@ -52,8 +55,8 @@ class SweepView:
         self._task: TaskID = progress.add_task("sweeping", total=None, rate="", found=0, files=0)
         self._report = report
         self._keeps_names = keeps_names
-        self._began = clock.monotonic()
-        self._first: tuple[int, int] | None = None
+        # When, and behind how many files and bytes of earlier runs, the first result of this run came.
+        self._first: tuple[float, int, int] | None = None
         self.found: list[Result] = []
 
     def expect(self, files: int) -> None:
@@ -63,9 +66,10 @@ class SweepView:
     def see(self, result: Result, counters: Counters) -> None:
         """Show how far the sweep is, and write down what the admin asked for."""
         if self._first is None:
-            self._first = (counters.files - 1, counters.size - result.size)
-        seconds = max(self._clock.monotonic() - self._began, 0.001)
-        files, size = counters.files - self._first[0], counters.size - self._first[1]
+            self._first = (self._clock.monotonic(), counters.files - 1, counters.size - result.size)
+        began, files_before, size_before = self._first
+        seconds = max(self._clock.monotonic() - began, _SHORTEST_S)
+        files, size = counters.files - files_before, counters.size - size_before
         rate = f"{files / seconds:,.0f} files/s, {decimal(round(size / seconds))}/s"
         self._progress.update(
             self._task, completed=counters.files, files=counters.files, rate=rate, found=counters.found
@@ -210,7 +214,7 @@ def _sentences(summary: Summary, source: Source, *, is_dry_run: bool) -> Iterato
         yield f"Cases: {_name_cases(list(summary.cases))}. `breakwater cases list` shows what is open."
     if counters.errands:
         yield (
-            f"{counters.errands:,} removals were handed to the relay, as your policy says; it does them "
+            f"Files handed to the relay to be removed, as your policy says: {counters.errands:,}. It does so "
             "through your server while it runs."
         )
     by_hand = [case for case, is_by_hand in summary.cases.items() if is_by_hand]

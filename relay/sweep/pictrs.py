@@ -95,7 +95,7 @@ class PictrsSource:
 
     @asynccontextmanager
     async def open(self, file: StoredFile) -> AsyncIterator[Opened]:
-        """Open a file; pict-rs gives it out whole.
+        """Open a file, which comes as a whole: up to `max_bytes` on each of the client's few connections.
 
         Raises:
             FileVanishedError: It is gone.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from relay.cli.sweep_view import MAX_SHOWN, SweepView, build_progress, open_report, print_summary
 from relay.sweep.counting import Counters, Deed, Kind, Result
 from relay.sweep.run import Summary
+from relay.sweep.s3 import S3Place, S3Source
 from relay.sweep.source import StoredFile
 from scanner.canary import draw_canary
 from tests.fediverse.clock import FrozenClock
@@ -125,6 +126,35 @@ def test_what_cannot_be_begun_is_explained(
     assert result.stdout == ""
 
 
+def test_a_bucket_is_swept_with_the_configured_key(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Any = S3Source(
+        S3Place(bucket="b-command", endpoint=endpoint, access_key="k", secret_key="s", max_bytes=1)
+    )
+    source._client.create_bucket(Bucket="b-command")
+    for key, data in (("media/1.png", picture()), ("media/2.png", draw_canary()), ("backup/1.png", BROKEN)):
+        source._client.put_object(Bucket="b-command", Key=key, Body=data)
+    monkeypatch.setenv("BREAKWATER_STORAGE_S3_ACCESS_KEY", "key")
+    monkeypatch.setenv("BREAKWATER_STORAGE_S3_SECRET_KEY", "words-that-nobody-says")
+    monkeypatch.setenv("BREAKWATER_STORAGE_S3_BUCKET", "another")
+    words = (
+        "sweep",
+        "s3",
+        "--endpoint",
+        endpoint,
+        "--bucket",
+        "b-command",
+        "--prefix",
+        "media/",
+        "--dry-run",
+    )
+    said = answer(*words, data_dir=tmp_path / "data", status=3)
+    assert (said["files"], said["matched"], said["finished"]) == (2, {"spam": 1}, True)
+    assert said["source"] == f"s3:{endpoint}/b-command/media/"
+    assert "words-that-nobody-says" not in json.dumps(said)
+
+
 def test_a_report_that_others_may_read_is_refused(media: Path, tmp_path: Path) -> None:
     report = tmp_path / "report"
     report.write_text("")
@@ -187,7 +217,7 @@ def test_a_stopped_sweep_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -
     print_summary(stopped, ListedSource({}), is_dry_run=False, found=[])
     said = capsys.readouterr().out
     assert "run the same command again" in said
-    assert "1 removals were handed to the relay" in said
+    assert "removed, as your policy says: 1." in said
 
 
 def test_names_are_kept_only_on_request_and_within_a_bound(tmp_path: Path) -> None:

@@ -212,6 +212,27 @@ async def test_one_source_is_swept_by_one_at_a_time(tools: SweepTools, clock: Fr
     assert (await sweep(ListedSource(numbered(3)), tools, other)).is_finished
 
 
+async def test_a_sweep_that_lost_its_hold_leaves_the_rest_to_the_other_one(
+    tools: SweepTools, clock: FrozenClock
+) -> None:
+    class TakenOver(ListedSource):
+        @asynccontextmanager
+        async def open(self, file: StoredFile) -> AsyncIterator[Opened]:
+            clock.advance(LEASE)
+            async with tools.database.connection() as conn:
+                await sweeps.take_lease(conn, self.name, holder="two", lease=LEASE, now=clock.now())
+            async with super().open(file) as one:
+                yield one
+
+    with pytest.raises(SweepRefusedError, match="took this sweep over"):
+        await sweep(TakenOver(numbered(1)), tools)
+    async with tools.database.connection() as conn:
+        left = await sweeps.find_open(conn, TakenOver.name, is_dry_run=True)
+        assert left is not None
+        assert left.cursor == b""
+        assert await sweeps.find_lease_end(conn, TakenOver.name) is not None
+
+
 async def test_a_list_that_breaks_off_keeps_what_is_done(tools: SweepTools) -> None:
     source = FailingSource(numbered(30))
     source.breaks_before = "020.txt"

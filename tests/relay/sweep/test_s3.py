@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from moto.server import ThreadedMotoServer
 
 from relay.sweep.counting import Kind
 from relay.sweep.examine import Manner, examine_entry
@@ -24,23 +23,13 @@ from relay.sweep.source import (
 from tests.relay.sweep.parts import list_all, picture, read
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from relay.sweep.examine import SweepTools
 
 MAX_BYTES = 1_000
 SECRET = "words-that-nobody-says"
 KEYS = ["a/1.png", "a/2.png", "a/ä.png", "b/1.png", "c d+e.png", "media/x.png", "z"]
-
-
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """A server that speaks S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
