@@ -53,6 +53,9 @@ _PRIVATE_NETWORKS: Final = tuple(
         "172.16.0.0/12",
         "192.168.0.0/16",
         "::1/128",
+        # IPv4 inside of IPv6: mapped and translated.
+        "::ffff:0:0/96",
+        "64:ff9b::/96",
         "fc00::/7",
         "fe80::/10",
     )

@@ -10,6 +10,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from relay.tools.addresses import Endpoint
+    from relay.tools.urls import FetchUrl
     from signatures.message import Headers
 
 
@@ -22,12 +24,14 @@ class Access:
         password: What the backend has to give; empty where it need not.
         blocked_hosts: Hosts that nothing is fetched from, in lower case, with all that is below them.
         ports: The ports that may be dialled.
+        own: Where the relay's own self-test serves its pictures.
     """
 
     clients: tuple[IPv4Network | IPv6Network, ...]
     password: str
     blocked_hosts: frozenset[str]
     ports: frozenset[int]
+    own: tuple[Endpoint, ...] = ()
 
     def admits_client(self, address: str) -> bool:
         """Tell whether an address may ask at all."""
@@ -47,14 +51,13 @@ class Access:
         given = _read_basic(values[0]) if len(values) == 1 else None
         return given is not None and secrets.compare_digest(given, self.password.encode())
 
-    def admits_host(self, host: str) -> bool:
-        """Tell whether a host is none of the blocked ones nor below one."""
-        labels = host.lower().split(".")
-        return not any(".".join(labels[start:]) in self.blocked_hosts for start in range(len(labels)))
-
-    def admits_port(self, port: int) -> bool:
-        """Tell whether a port may be dialled."""
-        return port in self.ports
+    def admits(self, url: FetchUrl) -> bool:
+        """Tell whether a host is none of the blocked ones nor below one, and its port may be dialled."""
+        if url.address is not None and (url.address, url.port) in self.own:
+            return True
+        labels = url.host.lower().split(".")
+        is_blocked = any(".".join(labels[start:]) in self.blocked_hosts for start in range(len(labels)))
+        return url.port in self.ports and not is_blocked
 
 
 def _read_basic(value: str) -> bytes | None:

@@ -61,7 +61,7 @@ class Reader:
             return answers.malformed()
         if any(self.via in value for name, value in headers if name.lower() == "via"):
             return answers.looping()
-        if not (self.access.admits_host(url.host) and self.access.admits_port(url.port)):
+        if not self.access.admits(url):
             return answers.withheld()
         return Asked(method=request.method, url=url, headers=headers)
 

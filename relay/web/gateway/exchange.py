@@ -151,7 +151,8 @@ class Exchange:
         is_unpacked: bool,
     ) -> web.StreamResponse:
         """Hold media until it is whole, and deliver it from the copy that was examined."""
-        async with open_copy(self.copies, max_bytes=self.max_bytes) as copy:
+        length = None if is_unpacked else _declared_length(stream.headers)
+        async with open_copy(self.copies, max_bytes=self.max_bytes, expected_bytes=length) as copy:
             pieces = body.unpacked()
             async for piece in pieces:
                 try:

@@ -51,10 +51,8 @@ def may_be_media(window: bytes, declared_type: str | None) -> bool:
         return declared not in _PAGES
     if found is not None and family(found) in _MEDIA_FAMILIES:
         return not (is_textual and found in _WEAK and _is_text(window) and not _is_packets(window))
-    if found is not None or is_textual:
-        return False
-    # Nobody knows what it is. A text is none of what a viewer shows; anything else might be.
-    return not _is_text(window)
+    # What nobody knows might be anything; a text is none of what a viewer shows, whatever it is called.
+    return found is None and not _is_text(window)
 
 
 _LIST_TYPES: Final = frozenset(("audio/mpegurl", "audio/x-mpegurl", "audio/x-scpls"))

@@ -134,7 +134,7 @@ class Listener:
         host, port = connect.target.host, connect.target.port
         if not self._access.admits_password(connect.headers):
             return answers.PASSWORD_NEEDED
-        is_admitted = self._access.admits_host(host) and self._access.admits_port(port)
+        is_admitted = self._access.admits(connect.target)
         if is_admitted and self._leaves is not None and not self._leaves.may_speak_for(host):
             _log.warning(
                 "gateway_own_host The backend asks through the gateway for a host that is its own. Put "

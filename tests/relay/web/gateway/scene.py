@@ -66,6 +66,7 @@ class Scene:
         plain: A remote server that speaks http.
         names: What names resolve to.
         trusted: What trusts the origin's own authority.
+        folder: Where the copies are, and the origin's certificate.
     """
 
     line: Line
@@ -75,6 +76,15 @@ class Scene:
     plain: Origin
     names: Names
     trusted: ssl.SSLContext
+    folder: Path
+
+    def forget(self) -> None:
+        """Make the remote servers as if nobody had asked them."""
+        self.names.given.clear()
+        for origin in (self.origin, self.plain):
+            origin.requests.clear()
+            origin._routes.clear()
+            origin._counts.clear()
 
     @property
     def url(self) -> str:
@@ -174,4 +184,5 @@ async def open_scene(
             plain=plain,
             names=names,
             trusted=trusted,
+            folder=folder,
         )
