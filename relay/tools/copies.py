@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 # The same for pictures of ordinary size: a file costs more time than they cost memory.
 MAX_BYTES_IN_MEMORY: Final = 1024 * 1024
-# What is sealed at once, and the most of a longer copy that lies in memory: long enough that the visits to
-# a thread do not count, short enough for a hundred copies.
-BLOCK_BYTES: Final = 256 * 1024
+# What is sealed at once. Of a longer copy a block and a piece lie in memory: long enough that the visits to a
+# thread do not count, short enough for hundreds of copies.
+BLOCK_BYTES: Final = 128 * 1024
 _KEY_BITS: Final = 256
 _NONCE_BYTES: Final = 12  # Source: NIST SP 800-38D, 5.2.1.1, the recommended IV length of 96 bits.
 _TAG_BYTES: Final = 16  # Source: NIST SP 800-38D, 5.2.1.2, the longest tag.
@@ -56,11 +56,14 @@ class Copy:
     One task writes. Reading may go on at the same time and sees what was written before it began.
     """
 
-    def __init__(self, directory: Path, *, max_bytes: int) -> None:
+    def __init__(self, directory: Path, *, max_bytes: int, is_long: bool) -> None:
+        self._directory = directory
         self._max_bytes = max_bytes
+        self._in_memory_bytes = 0 if is_long else MAX_BYTES_IN_MEMORY
         self._digest = hashlib.sha256()
         self._size = 0
-        self._blocks = _SealedBlocks(directory)
+        self._is_closed = False
+        self._blocks: _SealedBlocks | None = None
         self._sealed = 0
         # Everything while it is short, then what follows the last sealed block.
         self._tail = bytearray()
@@ -87,9 +90,7 @@ class Copy:
         self._digest.update(chunk)
         self._tail += chunk
         self._size += len(chunk)
-        if self._size <= MAX_BYTES_IN_MEMORY:
-            return
-        if len(self._tail) >= BLOCK_BYTES:
+        if self._size > self._in_memory_bytes and len(self._tail) >= BLOCK_BYTES:
             await self._seal()
 
     async def read(self) -> bytes:
@@ -100,8 +101,9 @@ class Copy:
         Raises:
             CopyStorageError: The disk did not give back what was written.
         """
+        self._require_open()
         sealed, tail, digest = self._sealed, bytes(self._tail), self._digest.digest()
-        if sealed == 0:
+        if self._blocks is None:
             return tail
         data = await asyncio.to_thread(self._blocks.join, sealed, tail)
         if (await asyncio.to_thread(hashlib.sha256, data)).digest() != digest:
@@ -121,10 +123,11 @@ class Copy:
         stop = self._size if stop is None else min(stop, self._size)
         position = start
         while position < stop:
+            self._require_open()
             number, offset = divmod(position, BLOCK_BYTES)
             base = number * BLOCK_BYTES
             end = min(stop - base, BLOCK_BYTES)
-            if number < self._sealed:
+            if self._blocks is not None and number < self._sealed:
                 block = await asyncio.to_thread(self._blocks.open, number)
                 piece = block if end - offset == BLOCK_BYTES else block[offset:end]
             else:
@@ -135,15 +138,24 @@ class Copy:
 
     async def close(self) -> None:
         """Forget the bytes."""
+        self._is_closed = True
         self._tail = bytearray()
-        # Giving back a long file's blocks takes the file system its time.
-        await asyncio.to_thread(self._blocks.close)
+        if self._blocks is not None:
+            # Giving back a long file's blocks takes the file system its time.
+            await asyncio.to_thread(self._blocks.close)
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise CopyStorageError("The copy is gone, with whoever made it.")
 
     async def _seal(self) -> None:
         """Move whole blocks from memory to the file."""
+        if self._blocks is None:
+            self._blocks = _SealedBlocks(self._directory)
         whole = len(self._tail) // BLOCK_BYTES * BLOCK_BYTES
         try:
-            await asyncio.to_thread(self._blocks.put, self._sealed, bytes(memoryview(self._tail)[:whole]))
+            # Nobody changes the tail meanwhile, so that the thread may look at it in its place.
+            await asyncio.to_thread(self._blocks.put, self._sealed, memoryview(self._tail)[:whole])
         except OSError as error:
             raise CopyStorageError(
                 "The disk of the data directory takes no more of what is on its way through "
@@ -169,17 +181,16 @@ class _SealedBlocks:
         self._descriptor: int | None = None
         self._is_closed = False
 
-    def put(self, number: int, blocks: bytes) -> None:
+    def put(self, number: int, blocks: memoryview) -> None:
         """Seal blocks, the first of them with this number; each number once.
 
         Raises:
             OSError: The disk did not take them.
         """
-        view = memoryview(blocks)
         with self._lock:
             descriptor = self._require_file()
             for begin in range(0, len(blocks), BLOCK_BYTES):
-                sealed = self._cipher.encrypt(_nonce_of(number), view[begin : begin + BLOCK_BYTES], None)
+                sealed = self._cipher.encrypt(_nonce_of(number), blocks[begin : begin + BLOCK_BYTES], None)
                 _write_at(descriptor, sealed, number * _SEALED_BYTES)
                 number += 1
 
@@ -229,14 +240,19 @@ class _SealedBlocks:
 
 
 @asynccontextmanager
-async def open_copy(directory: Path, *, max_bytes: int) -> AsyncIterator[Copy]:
+async def open_copy(
+    directory: Path, *, max_bytes: int, expected_bytes: int | None = None
+) -> AsyncIterator[Copy]:
     """Open an empty copy; it is gone at the end of the block.
 
     Args:
         directory: Where the file lies if one is needed.
         max_bytes: The most that the copy may hold.
+        expected_bytes: How much is said to come, if anybody says so. What is said to be long goes to the disk
+            from its first block on.
     """
-    copy = Copy(directory, max_bytes=max_bytes)
+    is_long = expected_bytes is not None and expected_bytes > MAX_BYTES_IN_MEMORY
+    copy = Copy(directory, max_bytes=max_bytes, is_long=is_long)
     try:
         yield copy
     finally:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 # aiohttp's own default for one line; RFC 9110 section 5.4 leaves the number to the recipient.
 MAX_HEADER_LINE_BYTES: Final = 8190
 READ_BUFFER_BYTES: Final = 256 * 1024
+# What is passed on is buffered once more on its way out, for hundreds of clients at once.
+STREAM_BUFFER_BYTES: Final = 64 * 1024
 # For so many origins the scheme that they took is remembered, so that they are asked once, not twice.
 MAX_REMEMBERED_ORIGINS: Final = 4096
 _OTHER_SCHEME: Final = {Scheme.RFC9421: Scheme.CAVAGE, Scheme.CAVAGE: Scheme.RFC9421}
@@ -283,8 +285,10 @@ async def open_guarded_client(
     )
     try:
         async with (
-            _open_session(connector, policy) as session,
-            _open_session(connector, policy, trace=create_patience_trace()) as streaming,
+            _open_session(connector, policy, buffer_bytes=READ_BUFFER_BYTES) as session,
+            _open_session(
+                connector, policy, buffer_bytes=STREAM_BUFFER_BYTES, trace=create_patience_trace()
+            ) as streaming,
         ):
             yield GuardedClient(
                 Hopper(session, policy=policy, clock=clock),
@@ -297,7 +301,11 @@ async def open_guarded_client(
 
 
 def _open_session(
-    connector: aiohttp.BaseConnector, policy: FetchPolicy, *, trace: aiohttp.TraceConfig | None = None
+    connector: aiohttp.BaseConnector,
+    policy: FetchPolicy,
+    *,
+    buffer_bytes: int,
+    trace: aiohttp.TraceConfig | None = None,
 ) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
@@ -307,7 +315,7 @@ def _open_session(
         # No proxy from the environment and no .netrc: the address check would judge the proxy.
         trust_env=False,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.connect_timeout.total_seconds()),
-        read_bufsize=READ_BUFFER_BYTES,
+        read_bufsize=buffer_bytes,
         max_line_size=MAX_HEADER_LINE_BYTES,
         max_field_size=MAX_HEADER_LINE_BYTES,
         trace_configs=[] if trace is None else [trace],

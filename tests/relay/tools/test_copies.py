@@ -44,6 +44,7 @@ async def collect(copy: Copy, start: int = 0, stop: int | None = None) -> bytes:
 
 
 def find_descriptor(copy: Copy) -> int:
+    assert copy._blocks is not None
     descriptor = copy._blocks._descriptor
     assert descriptor is not None
     return descriptor
@@ -104,6 +105,32 @@ async def test_a_copy_holds_no_more_than_its_bound(tmp_path: Path) -> None:
         with pytest.raises(CopyTooLargeError):
             await copy.write(b"1")
         assert (copy.size, await copy.read()) == (1000, bytes(1000))
+
+
+async def test_what_is_said_to_be_long_never_grows_in_memory(tmp_path: Path) -> None:
+    data = draw_bytes(LONG)
+    async with open_copy(tmp_path, max_bytes=MANY, expected_bytes=LONG) as copy:
+        for begin in range(0, LONG, 50_000):
+            await copy.write(data[begin : begin + 50_000])
+            assert len(copy._tail) < BLOCK_BYTES
+        assert await copy.read() == data
+        assert await collect(copy, 5, LONG - 5) == data[5:-5]
+
+
+async def test_what_is_said_to_be_long_and_is_not_needs_no_file(tmp_path: Path) -> None:
+    async with open_copy(tmp_path / "not there", max_bytes=MANY, expected_bytes=LONG) as copy:
+        await copy.write(b"short")
+        assert (await copy.read(), await collect(copy)) == (b"short", b"short")
+
+
+async def test_a_copy_that_is_gone_says_so(tmp_path: Path) -> None:
+    async with open_copy(tmp_path, max_bytes=MANY) as copy:
+        await copy.write(b"short")
+        pieces = copy.chunks()
+    with pytest.raises(CopyStorageError):
+        await copy.read()
+    with pytest.raises(CopyStorageError):
+        await anext(pieces)
 
 
 async def test_a_short_copy_needs_no_file(tmp_path: Path) -> None:

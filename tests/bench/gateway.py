@@ -1,0 +1,324 @@
+"""The gateway on a real relay: what gets past it, what it costs, and what it holds in memory.
+
+`gateway_unscanned`: a thousand fetches by httpx and by undici from origins that cloak by User-Agent, by
+count, by Range and by time; what is counted is deliveries whose bytes have no verdict that releases them.
+
+`gateway_overhead`: a picture whose digest is known, over a connection that is kept, beside the same request
+through a bare forwarding proxy of the same server and client library. Rounds of both in turn; the ratio is
+the median of the rounds' ratios.
+
+`gateway_memory`: a hundred clients that fetch files of 20 MB at the same time; what counts is the most memory
+that the relay's own process holds above what it held before. The scanner's processes are others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.bench.line_relay import RelayProcess, free_ports, open_relay_process
+from tests.bench.pdq import mosaic
+from tests.e2e.gateway.backends import Backend, open_node_backend, open_python_backend
+from tests.e2e.gateway.cloaking import Cloak
+from tests.e2e.gateway.scene import open_gateway_scene
+from tests.e2e.gateway.unscanned import fetch_many
+from tests.e2e.world import World
+from tests.images import encode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+NAMES = ("gateway_unscanned", "gateway_overhead", "gateway_memory")
+
+FETCHES = 1_000
+
+TARGET_RATIO = 1.5
+PICTURE_BYTES = 200_000
+REQUESTS = 150
+ROUNDS = 9
+
+CLIENTS, FEWER = 100, 20
+FILE_SIDE = 2_585
+"""Noise of so many pixels a side has 20 MB, however it is packed."""
+HOSTS = 10
+TARGET_MB = 150.0
+"""A mebibyte for each copy before it goes to the disk, and the buffers of both its connections."""
+_SAMPLE_SECONDS = 0.02
+
+
+def run() -> Iterator[dict[str, object]]:
+    """Run all three."""
+    yield asyncio.run(count_unscanned())
+    yield asyncio.run(measure_overhead())
+    yield asyncio.run(measure_memory())
+
+
+async def count_unscanned() -> dict[str, object]:
+    """Fetch a thousand times from origins that cloak."""
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        world = await enter(World.open())
+        scene = await enter(open_gateway_scene(world))
+        cloak = Cloak()
+        urls = [*cloak.show_on(world.take_origin()), *cloak.show_on(scene.tls.good)]
+        ways: list[tuple[Backend, Sequence[str]]] = [
+            (await enter(open_python_backend(scene.proxy, scene.authority)), urls)
+        ]
+        with contextlib.suppress(pytest.skip.Exception):
+            ways.append((await enter(open_node_backend(scene.proxy, scene.authority)), urls[4:]))
+        began = time.perf_counter()
+        tally = await fetch_many(FETCHES, ways=ways, cloak=cloak, database=scene.database)
+        seconds = time.perf_counter() - began
+    delivered, withheld = sum(tally.delivered.values()), sum(tally.withheld.values())
+    if delivered + withheld != FETCHES or not delivered or not withheld:
+        raise RuntimeError(f"not every fetch was answered: {Counter(tally.others)}")
+    return {
+        "name": "gateway_unscanned",
+        "value": len(tally.unscanned),
+        "unit": f"of {FETCHES} fetches",
+        "target": 0,
+        "holds": not tally.unscanned,
+        "delivered": delivered,
+        "withheld": withheld,
+        "clients": len(ways),
+        "fetches_per_second": round(FETCHES / seconds, 1),
+    }
+
+
+async def measure_overhead() -> dict[str, object]:
+    """Fetch a known picture through both proxies in turn."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        picture = await asyncio.to_thread(draw_picture, folder / "picture.png", PICTURE_BYTES)
+        size = picture.stat().st_size
+        stage = await stack.enter_async_context(open_stage(picture, hosts=1))
+        bare = await stack.enter_async_context(open_peer("proxy"))
+        url = stage.urls[0] + "known.png"
+        times: dict[str, list[float]] = {"gateway": [], "bare": []}
+        for _ in range(ROUNDS):
+            for name, port in (("gateway", stage.gateway_port), ("bare", bare)):
+                # The first fetches of a round open the connections, and the first of all is examined.
+                times[name].append(await fetch_in_a_row(port, url))
+    ratios = [ours / theirs for ours, theirs in zip(times["gateway"], times["bare"], strict=True)]
+    value, peer = statistics.median(times["gateway"]), statistics.median(times["bare"])
+    ratio = statistics.median(ratios)
+    return {
+        "name": "gateway_overhead",
+        "value": round(value * 1000, 2),
+        "unit": "ms",
+        "peer": "a bare forwarding proxy with the same server library",
+        "peer_value": round(peer * 1000, 2),
+        "ratio": round(ratio, 2),
+        "target": f"<= {TARGET_RATIO} of the peer",
+        "holds": ratio <= TARGET_RATIO,
+        "ratios": [round(one, 2) for one in sorted(ratios)],
+        "picture_bytes": size,
+    }
+
+
+async def fetch_in_a_row(port: int, url: str) -> float:
+    """Fetch over one connection, one request after the other, and return the median of their seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    times = []
+    try:
+        for _ in range(REQUESTS):
+            began = time.perf_counter()
+            status, _ = await fetch(reader, writer, url)
+            times.append(time.perf_counter() - began)
+            if status != 200:
+                raise RuntimeError(f"the proxy answered {status}")
+    finally:
+        writer.close()
+    return statistics.median(times)
+
+
+async def measure_memory() -> dict[str, object]:
+    """Let few and many clients fetch long files, first known ones, then such as have to be examined."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        picture = await asyncio.to_thread(draw_noise, folder / "noise.png")
+        size = picture.stat().st_size
+        stage = await stack.enter_async_context(open_stage(picture, hosts=HOSTS))
+
+        def name(client: int, kind: str) -> str:
+            return f"{stage.urls[client % HOSTS]}{kind}.png"
+
+        await fetch_all([name(0, "known")], stage.gateway_port)
+        few = await watch(
+            stage.relay, lambda: fetch_all([name(n, "known") for n in range(FEWER)], stage.gateway_port)
+        )
+        many = await watch(
+            stage.relay, lambda: fetch_all([name(n, "known") for n in range(CLIENTS)], stage.gateway_port)
+        )
+        fresh = await watch(
+            stage.relay, lambda: fetch_all([name(n, f"fresh{n}") for n in range(CLIENTS)], stage.gateway_port)
+        )
+    if set(few.statuses) | set(many.statuses) != {200}:
+        raise RuntimeError(f"not every file was delivered: {few.statuses} {many.statuses}")
+    growth = many.growth_mb - few.growth_mb
+    return {
+        "name": "gateway_memory",
+        "value": round(many.growth_mb, 1),
+        "unit": "MB",
+        "peer": f"{FEWER} clients",
+        "peer_value": round(few.growth_mb, 1),
+        "ratio": round(many.growth_mb / max(few.growth_mb, 1), 2),
+        "target": f"<= {TARGET_MB:.0f} MB for {CLIENTS} clients with 20 MB each",
+        "holds": many.growth_mb <= TARGET_MB,
+        "growth_from_few_to_many": round(growth, 1),
+        "seconds": round(many.seconds, 1),
+        "all_unknown": round(fresh.growth_mb, 1),
+        "all_unknown_statuses": {str(status): count for status, count in sorted(fresh.statuses.items())},
+        "file_bytes": size,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a process held while something was done."""
+
+    growth_mb: float
+    seconds: float
+    statuses: Counter[int]
+
+
+async def watch(relay: RelayProcess, do: Callable[[], Awaitable[Counter[int]]]) -> Watched:
+    """Do something, and look at the relay's memory meanwhile."""
+    before = most = read_resident_mb(relay.pid)
+    began = time.perf_counter()
+    doing = asyncio.ensure_future(do())
+    while not doing.done():
+        most = max(most, read_resident_mb(relay.pid))
+        await asyncio.sleep(_SAMPLE_SECONDS)
+    seconds = time.perf_counter() - began
+    return Watched(growth_mb=most - before, seconds=seconds, statuses=await doing)
+
+
+def read_resident_mb(pid: int) -> float:
+    """Return the memory that a process holds."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+async def fetch_all(urls: Sequence[str], port: int) -> Counter[int]:
+    """Fetch all at the same time, each over a connection of its own, and count the statuses."""
+
+    async def fetch_one(url: str) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            status, _ = await fetch(reader, writer, url)
+        finally:
+            writer.close()
+        return status
+
+    async with asyncio.TaskGroup() as group:
+        fetching = [group.create_task(fetch_one(url)) for url in urls]
+    return Counter(one.result() for one in fetching)
+
+
+async def fetch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: str) -> tuple[int, int]:
+    """Ask a proxy for a URL, read the answer to its end and return its status and length."""
+    authority = url.partition("://")[2].partition("/")[0]
+    writer.write(f"GET {url} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: bench\r\n\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    left = length = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+    while left:
+        left -= len(await reader.read(min(left, 1 << 18)))
+    return int(head.split(b" ", 2)[1]), length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A relay with its gateway open, and origins.
+
+    Attributes:
+        urls: Where the origins' paths begin.
+    """
+
+    relay: RelayProcess
+    gateway_port: int
+    urls: tuple[str, ...]
+
+
+@contextlib.asynccontextmanager
+async def open_stage(picture: Path, *, hosts: int) -> AsyncIterator[Stage]:
+    """Run a relay whose gateway opens no TLS, and so many origins that serve a picture."""
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        names = [f"127.0.3.{number + 1}" for number in range(hosts)]
+        ports = [await enter(open_peer("origin", name, str(picture))) for name in names]
+        (gateway_port,) = free_ports(1)
+        settings = {
+            "FETCH_ALLOW_PRIVATE": "127.0.3.0/24",
+            "GATEWAY_ENABLED": "true",
+            "GATEWAY_OPENS_TLS": "false",
+            "GATEWAY_PORT": str(gateway_port),
+            "GATEWAY_PORTS": ",".join(map(str, ports)),
+        }
+        relay = await enter(
+            open_relay_process(
+                backend_url="http://127.0.0.1:9",
+                settings={f"BREAKWATER_{name}": value for name, value in settings.items()},
+            )
+        )
+        yield Stage(
+            relay=relay,
+            gateway_port=gateway_port,
+            urls=tuple(f"http://{name}:{port}/" for name, port in zip(names, ports, strict=True)),
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_peer(kind: str, *arguments: str) -> AsyncIterator[int]:
+    """Run an origin or a bare proxy, and yield its port."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.bench._gateway_peers",
+        kind,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(await process.stdout.readline())
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+def draw_picture(path: Path, size: int) -> Path:
+    """Write a PNG of about so many bytes."""
+    side = 64
+    encoded = b""
+    while len(encoded) < size:
+        side = side * 5 // 4
+        encoded = encode(mosaic(side, side), "PNG")
+    path.write_bytes(encoded)
+    return path
+
+
+def draw_noise(path: Path) -> Path:
+    """Write a PNG of 20 MB."""
+    noise = np.random.default_rng(1).integers(0, 256, (FILE_SIDE, FILE_SIDE, 3), dtype=np.uint8)
+    path.write_bytes(encode(Image.fromarray(noise), "PNG", compress_level=0))
+    return path
+
+
+if __name__ == "__main__":
+    for line in run():
+        print(line)
