@@ -219,6 +219,28 @@ def test_holding_ends_before_the_signature_goes_stale(
     assert load(tmp_path, text).hold_budget == timedelta(minutes=minutes)
 
 
+@pytest.mark.parametrize(
+    ("software", "gateway", "is_told", "enforces"),
+    [
+        ("mastodon", "enabled = true", False, True),
+        ("misskey", "enabled = true", False, True),
+        ("mastodon", "enabled = true\nopens_tls = false", False, False),
+        ("mastodon", "enabled = false", False, False),
+        # Its posts link to the originals, whatever the gateway withholds.
+        ("gotosocial", "enabled = true", False, False),
+        ("other", "enabled = true", False, False),
+        ("other", "enabled = true", True, True),
+        ("other", "enabled = false", True, True),
+    ],
+)
+def test_text_goes_on_without_its_media_only_where_a_door_keeps_them_back(
+    tmp_path: Path, software: str, gateway: str, *, is_told: bool, enforces: bool
+) -> None:
+    told = f"enforces_media = {str(is_told).lower()}"
+    text = f'[backend]\nsoftware = "{software}"\n{told}\n[gateway]\n{gateway}\n'
+    assert load(tmp_path, text).enforces_media is enforces
+
+
 def test_accepted_gaps_in_the_sandbox_are_named_one_by_one(tmp_path: Path) -> None:
     text = '[scanner]\naccept_weaker_sandbox = ["landlock"]\nclassifier = "none"\n'
     scanner = load(tmp_path, text).scanner
