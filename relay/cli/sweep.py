@@ -15,8 +15,9 @@ from relay.cli.sweep_tools import open_source, open_sweep_tools
 from relay.cli.sweep_view import SweepView, build_progress, open_report, print_summary, summary_to_json
 from relay.clock import SystemClock
 from relay.logs import configure_logs
+from relay.sweep.begin import Order
 from relay.sweep.examine import Manner
-from relay.sweep.run import Order, run_sweep
+from relay.sweep.run import run_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -17,24 +17,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 from db import audit, sweeps
 from db.errors import DatabaseError
 from db.sweeps import SweepState
-from relay.errors import BreakwaterError
+from relay.sweep.begin import LEASE, Order, SweepRefusedError, begin, hold_lease
 from relay.sweep.counting import Counters, Deed, Kind, counters_from_json
 from relay.sweep.examine import examine_entry
 from relay.sweep.source import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from db.sweeps import Sweep
     from relay.sweep.counting import Result
-    from relay.sweep.examine import Manner, SweepTools
+    from relay.sweep.examine import SweepTools
     from relay.sweep.source import Entry, Source
 
 CHECKPOINT_EVERY: Final = timedelta(seconds=2)
 """So much work is lost with a process that is killed; its verdicts are kept."""
-
-LEASE: Final = timedelta(seconds=60)
-"""Longer than a database is away while it restarts; whoever lost its process waits no longer than this."""
 
 # Files that wait in order behind a slow one, for each that is examined: enough that one stops nobody.
 _WAITING: Final = 4
@@ -44,10 +39,6 @@ MAX_ERRORS_IN_A_ROW: Final = 25
 
 MAX_LISTED_CASES: Final = 1_000
 """More numbers than this nobody reads; `breakwater cases list` has them all."""
-
-
-class SweepRefusedError(BreakwaterError):
-    """The sweep was not begun."""
 
 
 class Watcher(Protocol):
@@ -60,25 +51,6 @@ class Watcher(Protocol):
     def see(self, result: Result, counters: Counters) -> None:
         """See a result, in the order of the list, and what has been counted with it."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is asked for.
-
-    Attributes:
-        manner: How to go about what is found.
-        holder: The name of this process.
-        width: Files that are examined side by side.
-        restarts: Begin anew, whatever was done before.
-        skips_dry_run: Act although no dry run of this source was finished before.
-    """
-
-    manner: Manner
-    holder: str
-    width: int
-    restarts: bool = False
-    skips_dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +87,8 @@ async def run_sweep(
         DatabaseError: The database failed; the sweep goes on from its last checkpoint.
     """
     await source.check()
-    async with _hold_lease(source, order, tools):
-        sweep, expected = await _begin(source, order, tools)
+    async with hold_lease(source, order, tools):
+        sweep, expected = await begin(source, order, tools)
         run = _Run(source, order, tools, watcher, sweep)
         if expected:
             watcher.expect(expected)
@@ -268,55 +240,6 @@ class _Run:
         count = await self._source.count()
         if count is not None:
             self._watcher.expect(count)
-
-
-@asynccontextmanager
-async def _hold_lease(source: Source, order: Order, tools: SweepTools) -> AsyncIterator[None]:
-    async with tools.database.connection() as conn:
-        is_ours = await sweeps.take_lease(
-            conn, source.name, holder=order.holder, lease=LEASE, now=tools.clock.now()
-        )
-        end = None if is_ours else await sweeps.find_lease_end(conn, source.name)
-    if not is_ours:
-        until = "" if end is None else f" at {end:%H:%M:%S} UTC"
-        raise SweepRefusedError(
-            "Another sweep of the same source is running, so that this one was not begun. Wait for it, or "
-            f"stop it with Ctrl-C. If its process is gone, its hold ends by itself{until}; try again then."
-        )
-    try:
-        yield
-    finally:
-        with suppress(DatabaseError):
-            async with tools.database.connection() as conn:
-                await sweeps.release_lease(conn, source.name, holder=order.holder)
-
-
-async def _begin(source: Source, order: Order, tools: SweepTools) -> tuple[Sweep, int]:
-    """Find the sweep to go on with or begin one; return it and how many files an earlier one counted."""
-    now, is_dry_run = tools.clock.now(), order.manner.is_dry_run
-    async with tools.database.transaction() as conn:
-        if not is_dry_run and not order.skips_dry_run:
-            rehearsal = await sweeps.find_finished(conn, source.name, dry_runs_only=True)
-            if rehearsal is None:
-                raise SweepRefusedError(
-                    "No dry run of this source was finished before, so that nothing was begun: a sweep opens "
-                    "cases, and has files removed where your policy says so. Run it with --dry-run first and "
-                    "look at its table; or give --yes to go without."
-                )
-        last = await sweeps.find_finished(conn, source.name)
-        sweep = await sweeps.find_open(conn, source.name, is_dry_run=is_dry_run)
-        if sweep is not None and order.restarts:
-            await sweeps.end_sweep(conn, sweep.id, to=SweepState.ABANDONED, now=now)
-            sweep = None
-        if sweep is None:
-            sweep = await sweeps.start_sweep(
-                conn,
-                source.name,
-                is_dry_run=is_dry_run,
-                state_digest=tools.scans.scanning.state_digest,
-                now=now,
-            )
-    return sweep, 0 if last is None else counters_from_json(last.counters).files
 
 
 def _first(error: BaseException) -> BaseException:

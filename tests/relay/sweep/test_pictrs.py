@@ -15,10 +15,11 @@ from relay.backends.abilities import Ability
 from relay.backends.adapters import open_pictrs
 from relay.config.sections import Backend
 from relay.stages.act import Acting
+from relay.sweep.begin import Order
 from relay.sweep.counting import Kind
 from relay.sweep.examine import Manner
 from relay.sweep.pictrs import PictrsSource
-from relay.sweep.run import Order, run_sweep
+from relay.sweep.run import run_sweep
 from relay.sweep.source import (
     FileUnreadableError,
     FileVanishedError,

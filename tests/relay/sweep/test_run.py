@@ -14,10 +14,11 @@ from db import audit, sweeps
 from db.errands import ErrandKind
 from db.errors import DatabaseError
 from relay.stages.act import Acting
+from relay.sweep.begin import LEASE, Order, SweepRefusedError
 from relay.sweep.counting import Counters, Kind, counters_from_json
 from relay.sweep.examine import Manner
 from relay.sweep.local import LocalSource
-from relay.sweep.run import LEASE, MAX_ERRORS_IN_A_ROW, Order, Summary, SweepRefusedError, run_sweep
+from relay.sweep.run import MAX_ERRORS_IN_A_ROW, Summary, run_sweep
 from relay.sweep.source import FileUnreadableError, FileVanishedError, SourceError, Trouble
 from scanner.canary import draw_canary
 from scanner.labels import Category
