@@ -53,8 +53,10 @@ class VerificationError(SignatureError):
 
     Attributes:
         reason: the rule that it broke; callers branch on this and never on the text.
+        detail: what was wrong, in words.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
+        self.detail = detail
