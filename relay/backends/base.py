@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from relay.backends.abilities import Ability, ApiFailure, Refusal
+from relay.backends.abilities import Ability, ApiFailure, Refusal, Resolved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.backends.abilities import AccountAction, Done, Resolved, Target, TokenCheck
+    from relay.backends.abilities import AccountAction, Done, ObjectKind, Target, TokenCheck
+    from relay.backends.api import ApiClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,9 @@ class Adapter:
     """
 
     statements: ClassVar[Mapping[Ability, Statement]] = MappingProxyType({})
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -88,6 +92,28 @@ class Adapter:
         """Act on an account."""
         del target, action, reason
         return self._cannot(Ability.ACCOUNT_ACTION)
+
+    async def _find_post_or_author(self, target: Target) -> Resolved | ApiFailure:
+        """Find a post, or else its author."""
+        failure: ApiFailure | None = None
+        for url in (target.object_id, target.actor_id):
+            found = await self.resolve(url) if url else None
+            if isinstance(found, Resolved):
+                return found
+            if found is not None and found.kind is not Refusal.NOT_FOUND:
+                return found
+            failure = found or failure
+        return failure or self._client.place.fail(Refusal.NOT_FOUND)
+
+    async def _find_content(self, target: Target, *kinds: ObjectKind) -> Resolved | ApiFailure:
+        """Find a post or whatever else is among the kinds, but no account."""
+        why = f"only for a {' or a '.join(kinds)}"
+        if not target.object_id:
+            return self._client.place.fail(Refusal.NOT_SUPPORTED, why=why)
+        found = await self.resolve(target.object_id)
+        if isinstance(found, ApiFailure) or found.kind in kinds:
+            return found
+        return self._client.place.fail(Refusal.NOT_SUPPORTED, why=why)
 
     def _cannot(self, ability: Ability) -> ApiFailure:
         return ApiFailure(kind=Refusal.NOT_SUPPORTED, detail=self.statements[ability].text)

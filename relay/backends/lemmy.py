@@ -26,7 +26,7 @@ from relay.backends.abilities import (
 from relay.backends.api import NOT_THE_API
 from relay.backends.base import Adapter, Statement, able, unable
 from relay.backends.reading import dig, dig_id, dig_name
-from relay.backends.views import is_admin, read_view
+from relay.backends.views import is_admin, name_content, read_report_number, read_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +57,6 @@ LEMMY_CODES: Final[Mapping[str, Refusal]] = MappingProxyType(
 # One account can report one post once. Source: the unique index of `post_report` and `comment_report`.
 _REPORTED_BEFORE: Final = "couldnt_create_report"
 
-_KEYS: Final = {ObjectKind.POST: "post_id", ObjectKind.COMMENT: "comment_id"}
-
 _ADMIN_ONLY: Final = "its account is no admin"
 
 
@@ -84,7 +82,7 @@ class LemmyApi(Adapter):
     )
 
     def __init__(self, client: ApiClient, *, pictrs: PictrsApi | None = None) -> None:
-        self._client = client
+        super().__init__(client)
         self._pictrs = pictrs
         self._version = ""
 
@@ -131,11 +129,7 @@ class LemmyApi(Adapter):
         answer = await self._act(target, "{kind}/report", {"reason": comment[:MAX_COMMENT_CHARS]})
         if isinstance(answer, ApiFailure):
             return Done() if answer.code == _REPORTED_BEFORE else answer
-        for kind in ("post", "comment"):
-            number = dig_id(answer, f"{kind}_report_view", f"{kind}_report", "id")
-            if number:
-                return Done(reference=number)
-        return Done()
+        return Done(reference=read_report_number(answer))
 
     async def remove(self, target: Target, *, reason: str) -> Done | ApiFailure:
         """Take a post or a comment down."""
@@ -153,20 +147,15 @@ class LemmyApi(Adapter):
 
     async def _act(self, target: Target, path: str, document: Mapping[str, object]) -> Json | ApiFailure:
         """Do something to a post or a comment."""
-        if not target.object_id:
-            return self._client.place.fail(Refusal.NOT_SUPPORTED, why="only posts and comments, no accounts")
-        found = await self.resolve(target.object_id)
+        found = await self._find_content(target, ObjectKind.POST, ObjectKind.COMMENT)
         if isinstance(found, ApiFailure):
             return found
-        key = _KEYS.get(found.kind)
-        if key is None:
-            return self._client.place.fail(Refusal.NOT_SUPPORTED, why="it is neither a post nor a comment")
         version = await self._find_version()
         if isinstance(version, ApiFailure):
             return version
         return await self._client.post(
             f"/api/{version}/{path.format(kind=found.kind.value)}",
-            document={key: int(found.local_id), **document},
+            document={**name_content(found), **document},
         )
 
     async def _get(self, path: str, params: Mapping[str, str]) -> Json | ApiFailure:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.backends.abilities import Target
-    from relay.backends.api import ApiClient
     from relay.backends.reading import Json
 
 NO_REMOVAL: Final = "its API takes down no posts from other servers; moderators do that in its own pages"
@@ -73,9 +72,6 @@ class MastodonApi(Adapter):
         }
     )
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-
     async def check_token(self) -> TokenCheck | ApiFailure:
         """Ask whose the token is and what it may do, by requests that can change nothing."""
         account = await self._client.get("/api/v1/accounts/verify_credentials")
@@ -109,7 +105,7 @@ class MastodonApi(Adapter):
 
     async def report(self, target: Target, *, comment: str) -> Done | ApiFailure:
         """Report a post; where the server does not have it, its author."""
-        found = await self._find(target)
+        found = await self._find_post_or_author(target)
         if isinstance(found, ApiFailure):
             return found
         form: dict[str, str | list[str]] = {
@@ -129,7 +125,7 @@ class MastodonApi(Adapter):
         """Act on the author of a post, or on an account."""
         if action not in self.actions:
             return self._cannot(Ability.ACCOUNT_ACTION)
-        found = await self._find(target)
+        found = await self._find_post_or_author(target)
         if isinstance(found, ApiFailure):
             return found
         answer = await self._client.post(
@@ -137,18 +133,6 @@ class MastodonApi(Adapter):
             form={"type": self.actions[action], "text": reason[:MAX_COMMENT_CHARS]},
         )
         return answer if isinstance(answer, ApiFailure) else Done()
-
-    async def _find(self, target: Target) -> Resolved | ApiFailure:
-        """Find a post, or else its author."""
-        failure: ApiFailure | None = None
-        for url in (target.object_id, target.actor_id):
-            found = await self.resolve(url) if url else None
-            if isinstance(found, Resolved):
-                return found
-            if found is not None and found.kind is not Refusal.NOT_FOUND:
-                return found
-            failure = found or failure
-        return failure or self._client.place.fail(Refusal.NOT_FOUND)
 
     async def _probe_search(self) -> ApiFailure | None:
         answer = await self._client.get(

@@ -81,7 +81,7 @@ class MisskeyApi(Adapter):
     )
 
     def __init__(self, client: ApiClient, *, token: str) -> None:
-        self._client = client
+        super().__init__(client)
         self._token = token
 
     async def check_token(self) -> TokenCheck | ApiFailure:
@@ -123,7 +123,7 @@ class MisskeyApi(Adapter):
 
     async def report(self, target: Target, *, comment: str) -> Done | ApiFailure:
         """Report the author of a note, or an account."""
-        found = await self._find(target)
+        found = await self._find_post_or_author(target)
         if isinstance(found, ApiFailure):
             return found
         notes = {"noteIds": [found.local_id]} if found.kind is ObjectKind.POST else {}
@@ -135,27 +135,11 @@ class MisskeyApi(Adapter):
     async def purge(self, target: Target, *, reason: str) -> Done | ApiFailure:
         """Delete a note for good; Misskey keeps no reason."""
         del reason
-        if not target.object_id:
-            return self._client.place.fail(Refusal.NOT_SUPPORTED, why="only notes, no accounts")
-        found = await self.resolve(target.object_id)
+        found = await self._find_content(target, ObjectKind.POST)
         if isinstance(found, ApiFailure):
             return found
-        if found.kind is not ObjectKind.POST:
-            return self._client.place.fail(Refusal.NOT_SUPPORTED, why="it is no note")
         answer = await self._ask("/api/notes/delete", noteId=found.local_id)
         return answer if isinstance(answer, ApiFailure) else Done()
-
-    async def _find(self, target: Target) -> Resolved | ApiFailure:
-        """Find a note, or else its author."""
-        failure: ApiFailure | None = None
-        for url in (target.object_id, target.actor_id):
-            found = await self.resolve(url) if url else None
-            if isinstance(found, Resolved):
-                return found
-            if found is not None and found.kind is not Refusal.NOT_FOUND:
-                return found
-            failure = found or failure
-        return failure or self._client.place.fail(Refusal.NOT_FOUND)
 
     async def _ask(self, path: str, **document: object) -> Json | ApiFailure:
         """Send a document with the token in it, which every version understands."""

@@ -24,13 +24,12 @@ from relay.backends.abilities import (
 )
 from relay.backends.base import Adapter, Statement, able, unable
 from relay.backends.reading import dig, dig_id, dig_name
-from relay.backends.views import is_admin, read_view
+from relay.backends.views import is_admin, name_content, read_report_number, read_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.backends.abilities import Target
-    from relay.backends.api import ApiClient
     from relay.backends.reading import Json
 
 # PieFed answers 400 to nearly everything, with the text of what went wrong inside.
@@ -49,7 +48,6 @@ PIEFED_CODES: Final[Mapping[str, Refusal]] = MappingProxyType(
 )
 
 _REPORTED_BEFORE: Final = "already_reported"
-_KEYS: Final = {ObjectKind.POST: "post_id", ObjectKind.COMMENT: "comment_id"}
 _NO_DELETING: Final = "its API deletes nothing of other people's for good; admins do that in its own pages"
 
 
@@ -66,9 +64,6 @@ class PiefedApi(Adapter):
             Ability.ACCOUNT_ACTION: unable("accounts are banned in its own pages"),
         }
     )
-
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
 
     async def check_token(self) -> TokenCheck | ApiFailure:
         """Ask whose the token is; what it may do is what that account may do."""
@@ -99,11 +94,7 @@ class PiefedApi(Adapter):
         answer = await self._act(target, "report", said)
         if isinstance(answer, ApiFailure):
             return Done() if answer.code == _REPORTED_BEFORE else answer
-        for kind in ("post", "comment"):
-            number = dig_id(answer, f"{kind}_report_view", f"{kind}_report", "id")
-            if number:
-                return Done(reference=number)
-        return Done()
+        return Done(reference=read_report_number(answer))
 
     async def remove(self, target: Target, *, reason: str) -> Done | ApiFailure:
         """Take a post or a comment down."""
@@ -112,14 +103,9 @@ class PiefedApi(Adapter):
 
     async def _act(self, target: Target, verb: str, document: Mapping[str, object]) -> Json | ApiFailure:
         """Do something to a post or a comment."""
-        if not target.object_id:
-            return self._client.place.fail(Refusal.NOT_SUPPORTED, why="only posts and comments, no accounts")
-        found = await self.resolve(target.object_id)
+        found = await self._find_content(target, ObjectKind.POST, ObjectKind.COMMENT)
         if isinstance(found, ApiFailure):
             return found
-        key = _KEYS.get(found.kind)
-        if key is None:
-            return self._client.place.fail(Refusal.NOT_SUPPORTED, why="it is neither a post nor a comment")
         return await self._client.post(
-            f"/api/alpha/{found.kind.value}/{verb}", document={key: int(found.local_id), **document}
+            f"/api/alpha/{found.kind.value}/{verb}", document={**name_content(found), **document}
         )

@@ -38,6 +38,17 @@ def is_admin(site: Json, person_id: str) -> bool:
     return any(dig_id(one, "person", "id") == person_id for one in iterate(site, "admins"))
 
 
+def name_content(found: Resolved) -> dict[str, int]:
+    """Name a post or a comment as these servers want it named; its id was read as a number."""
+    return {f"{found.kind.value}_id": int(found.local_id)}
+
+
+def read_report_number(answer: Json) -> str:
+    """Read the number that a report was given; empty where the answer holds none."""
+    numbers = (dig_id(answer, f"{kind}_report_view", f"{kind}_report", "id") for kind in ("post", "comment"))
+    return next(filter(None, numbers), "")
+
+
 def _read_one(url: str, view: Json) -> Resolved | None:
     for name, kind in _KINDS:
         local_id = dig_id(view, name, "id")

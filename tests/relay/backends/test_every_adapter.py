@@ -29,7 +29,6 @@ from tests.fediverse.servers import MastodonServer
 from tests.relay.backends.apis import ELSEWHERE, HERE, KINDS, NOWHERE, Kind, open_kind, settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from relay.backends.base import Adapter
 
@@ -192,15 +191,15 @@ FAULTS = {
 
 
 @every_kind
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_what_is_no_answer_may_pass(kind: Kind, fault: Callable[[], web.Response]) -> None:
+async def test_what_is_no_answer_may_pass(kind: Kind) -> None:
     async with open_kind(kind) as (server, api):
         assert isinstance(await api.resolve(HERE.uri), Resolved)
-        server.break_next(fault())
-        answer = await api.resolve(HERE.uri)
+        for name, fault in FAULTS.items():
+            server.break_next(fault())
+            answer = await api.resolve(HERE.uri)
 
-        assert isinstance(answer, ApiFailure)
-        assert answer.kind is Refusal.UNAVAILABLE
+            assert isinstance(answer, ApiFailure), name
+            assert answer.kind is Refusal.UNAVAILABLE, name
 
 
 SHAPES = [
@@ -222,23 +221,24 @@ SHAPES += [
 
 
 @every_kind
-@pytest.mark.parametrize("shape", SHAPES)
-async def test_an_answer_of_another_shape_finds_nothing(kind: Kind, shape: str) -> None:
+async def test_an_answer_of_another_shape_finds_nothing(kind: Kind) -> None:
     async with open_kind(kind) as (server, api):
         assert isinstance(await api.resolve(HERE.uri), Resolved)
-        server.break_next(web.Response(text=shape, content_type="application/json"))
-        answer = await api.resolve(HERE.uri)
+        for shape in SHAPES:
+            server.break_next(web.Response(text=shape, content_type="application/json"))
+            answer = await api.resolve(HERE.uri)
 
-        assert isinstance(answer, ApiFailure)
-        assert answer.kind is Refusal.NOT_FOUND
+            assert isinstance(answer, ApiFailure), shape
+            assert answer.kind is Refusal.NOT_FOUND, shape
 
 
 @every_kind
-@pytest.mark.parametrize("shape", SHAPES)
-async def test_a_description_of_the_token_of_another_shape_is_no_accident(kind: Kind, shape: str) -> None:
+async def test_a_description_of_the_token_of_another_shape_is_no_accident(kind: Kind) -> None:
     async with open_kind(kind) as (server, api):
-        server.break_next(*(web.Response(text=shape, content_type="application/json") for _ in range(4)))
-        assert isinstance(await api.check_token(), TokenCheck | ApiFailure)
+        for shape in SHAPES:
+            server.break_next(*(web.Response(text=shape, content_type="application/json") for _ in range(4)))
+            assert isinstance(await api.check_token(), TokenCheck | ApiFailure), shape
+            server.faults.clear()
 
 
 @every_kind
