@@ -150,10 +150,12 @@ async def _discover_from_host(host: FetchUrl, client: DiscoverySource) -> PeerFa
         found = await _look_at(pick(answer), search, domain=host.authority, client=client)
         if found is not None:
             return found
-    found = await fetch_peer(f"{base}{DEFAULT_ACTOR_PATH}", domain=host.authority, client=client)
-    # Nobody said that there would be anything at this place, so that nothing there is no news.
-    if isinstance(found, PeerFacts) or found.reason is not DiscoveryReason.UNREACHABLE:
-        return found
+    usual = f"{base}{DEFAULT_ACTOR_PATH}"
+    if usual not in search.seen:
+        guessed = await fetch_peer(usual, domain=host.authority, client=client)
+        # Nobody said that there would be anything at this place, so that nothing there is no news.
+        if isinstance(guessed, PeerFacts) or guessed.reason is not DiscoveryReason.UNREACHABLE:
+            return guessed
     if search.failure is None or search.failure.reason is DiscoveryReason.NO_RELAY_NAMED:
         return DiscoveryFailure(reason=DiscoveryReason.NO_RELAY_NAMED, place=host.authority)
     return search.failure
