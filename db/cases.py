@@ -31,6 +31,7 @@ __all__ = [
     "find_ruling",
     "find_upheld",
     "list_cases",
+    "list_cases_about",
     "open_case",
     "record_view",
     "rule_case",
@@ -244,3 +245,13 @@ async def find_upheld(conn: Connection, sha256: bytes) -> Case | None:
     """Find the newest case on these bytes that a person upheld."""
     row = await conn.fetchrow(_FIND_UPHELD, sha256)
     return None if row is None else _build_case(row)
+
+
+_LIST_CASES_ABOUT: Final = f"""-- list_cases_about
+SELECT {_CASE} FROM cases AS c WHERE c.sha256 = $1 ORDER BY c.id
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def list_cases_about(conn: Connection, sha256: bytes) -> tuple[Case, ...]:
+    """List the cases about exactly these bytes, open or closed."""
+    return tuple(_build_case(row) for row in await conn.fetch(_LIST_CASES_ABOUT, sha256))

@@ -133,7 +133,8 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         signer = IdentitySigner(identity=identity, clock=clock)
         standin = await enter(open_standin())
         origin = await enter(open_selftest_origin())
-        fetch_policy = assembly.build_fetch_policy(settings, own=(_endpoint(origin.url),))
+        own = (_endpoint(origin.url),)
+        fetch_policy = assembly.build_fetch_policy(settings, own=own)
         client = await enter(open_guarded_client(fetch_policy, clock))
         scanning = await _open_scanner(stack, settings, database, secret=identity.secret, clock=clock)
         api = await enter(open_adapter(settings.backend, domain=settings.domain))
@@ -206,6 +207,9 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             profile=settings.attest.profile,
             database=database,
             clock=clock,
+            doors=assembly.build_selftest_doors(
+                settings, authority=authority, installation_secret=identity.secret
+            ),
             enforces_media=settings.enforces_media,
         )
         await _serve(
@@ -231,7 +235,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         if settings.gateway.enabled:
             await enter(
                 open_gateway(
-                    assembly.build_gateway_settings(settings),
+                    assembly.build_gateway_settings(settings, own=own),
                     tools=tools,
                     client=client,
                     dialler=await enter(open_dialler(fetch_policy)),

@@ -6,16 +6,18 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from db.errands import ErrandKind
 from relay.backends.intake import INTAKES
 from relay.config import BackendAction, DeliveryHandling, Retention
+from relay.selftest import DoorAddresses
 from relay.stages.act import Acting
 from relay.stages.authenticate import AuthenticationPolicy
 from relay.stages.decide import Condition, Policy, Rule
 from relay.stages.release import ReleaseTools
 from relay.stages.store import HoldPolicy
+from relay.tools.door_secret import build_addresses, find_door_secret
 from relay.tools.limits import Backlog, FairShare
 from relay.tools.policy import FetchPolicy
 from relay.tools.urls import MalformedUrlError, parse_url
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.stages.release import Resolver
     from relay.tools.addresses import Endpoint
+    from relay.tools.authority import Authority
     from relay.tools.fetching import Signer
 
 _EMBEDDED: Final = "embedded"
@@ -136,8 +139,13 @@ def build_fetch_policy(settings: Settings, *, own: tuple[Endpoint, ...]) -> Fetc
     )
 
 
-def build_gateway_settings(settings: Settings) -> GatewaySettings:
-    """Build how the backend's outbound proxy works."""
+def build_gateway_settings(settings: Settings, *, own: tuple[Endpoint, ...]) -> GatewaySettings:
+    """Build how the backend's outbound proxy works.
+
+    Args:
+        settings: The configuration.
+        own: Loopback endpoints of ours that are part of the self-test.
+    """
     gateway = settings.gateway
     return GatewaySettings(
         host=gateway.host,
@@ -147,6 +155,7 @@ def build_gateway_settings(settings: Settings) -> GatewaySettings:
             password=gateway.password.get_secret_value(),
             blocked_hosts=frozenset(_normalize_host(host) for host in gateway.blocked_hosts),
             ports=frozenset(gateway.ports),
+            own=own,
         ),
         max_connections=gateway.max_connections,
         release_within=timedelta(seconds=gateway.release_within_s),
@@ -229,6 +238,31 @@ def build_media_hosts(settings: Settings) -> frozenset[str]:
         except MalformedUrlError:
             continue  # No address of media can name it either; `breakwater doctor` says so.
     return frozenset(found)
+
+
+def build_selftest_doors(
+    settings: Settings, *, authority: Authority | None, installation_secret: bytes
+) -> DoorAddresses:
+    """Say where the doors beside the inbox are, as reachable from this machine.
+
+    Raises:
+        ConfigError: The secret of the doors cannot be used.
+    """
+    gateway, doors = settings.gateway, settings.doors
+    proxy = local_url(gateway.host, settings.gateway_port)
+    password = quote(gateway.password.get_secret_value(), safe="")
+    if password:
+        proxy = proxy.replace("://", f"://breakwater:{password}@", 1)
+    local = None
+    if doors.validator or doors.hash_endpoint:
+        secret = find_door_secret(settings, installation_secret=installation_secret)
+        local = build_addresses(local_url(doors.host, settings.doors_port), secret)
+    return DoorAddresses(
+        gateway=proxy if gateway.enabled else None,
+        authority_pem=None if authority is None else authority.certificate_pem,
+        validator=local.validator if local is not None and doors.validator else None,
+        hash_endpoint=local.hash_endpoint if local is not None and doors.hash_endpoint else None,
+    )
 
 
 def local_url(host: str, port: int) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
 
-# Five checks, of which the slowest waits for a cold classifier.
+# Five checks and one for each other door, of which the slowest waits for a cold classifier.
 SELFTEST_TIMEOUT_S: Final = 150.0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from relay.app import Relay, open_relay, run_relay
+from relay.assembly import local_url
 from relay.cli.selftest import SELFTEST_TIMEOUT_S, render_selftest
 from relay.clock import SystemClock
 from relay.config import csam_handling_problems, loosened_policies
@@ -18,6 +19,8 @@ from relay.logs import configure_logs
 from relay.metrics import Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from relay.config import Settings
@@ -44,7 +47,7 @@ async def serve(settings: Settings, *, console: Console, with_selftest: bool) ->
     ):
         _spare_the_collector()
         group.create_task(run_relay(relay, stop=stop))
-        _introduce(relay, console)
+        _introduce(relay, settings, console)
         if with_selftest:
             await _test(relay, console)
         _advise(relay, settings, console)
@@ -65,18 +68,34 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_COLLECT_EVERY)
 
 
-def _introduce(relay: Relay, console: Console) -> None:
+def _introduce(relay: Relay, settings: Settings, console: Console) -> None:
     behind = (
         f"{relay.backend_url} (built-in stand-in, no real server)" if relay.is_standin else relay.backend_url
     )
     console.print()
     console.print("[bold]Breakwater is up.[/bold]")
     console.print(f"  inbox door   {relay.door_url}/inbox", highlight=False)
+    for name, address in _list_doors(settings):
+        console.print(f"  {name:<12} {address}", highlight=False)
     console.print(f"  backend      {behind}", highlight=False)
     console.print(f"  actor        {relay.actor}", highlight=False)
     console.print(f"  admin        {relay.admin_url}  (/readyz, /metrics, /standin)", highlight=False)
     console.print(f"  database     {relay.database_place}", highlight=False)
     console.print()
+
+
+def _list_doors(settings: Settings) -> Iterator[tuple[str, str]]:
+    """List the doors that are open beside the inbox; secrets are for `breakwater doors` to print."""
+    if settings.gateway.enabled:
+        kind = "https is opened" if settings.gateway.opens_tls else "https is tunnelled and NOT examined"
+        yield "gateway", f"{local_url(settings.gateway.host, settings.gateway_port)}  ({kind})"
+    doors = {"validator": settings.doors.validator, "PDQ": settings.doors.hash_endpoint}
+    if any(doors.values()):
+        names = " and ".join(name for name, is_open in doors.items() if is_open)
+        address = local_url(settings.doors.host, settings.doors_port)
+        yield "doors", f"{address}  ({names}; whole addresses: `breakwater doors`)"
+    if settings.uploads.enabled:
+        yield "uploads", f"{settings.base_url}/webhooks/mastodon"
 
 
 async def _test(relay: Relay, console: Console) -> None:

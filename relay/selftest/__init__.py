@@ -1,8 +1,9 @@
 """Test the running relay through its real doors, with a harmless picture and with the canary.
 
 The test plays a remote server: it has an actor with a key and serves pictures on a loopback port that
-the guarded client was told about. It posts to the relay's own inbox over HTTP. Whatever it sends ends
-in the stand-in, never at the real backend, and its case is closed again.
+the guarded client was told about. It posts to the relay's own inbox over HTTP, and goes through every other
+door that is open as the backend would. Whatever it posts ends in the stand-in, never at the real backend, and
+its cases are closed again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from relay.selftest import inbox
+from relay.selftest import doors, inbox
+from relay.selftest.doors import DoorAddresses
 from relay.selftest.origin import SelftestOrigin, open_selftest_origin
 from relay.selftest.parts import PATIENCE_S, SelftestFailure, SelftestTools
 
@@ -20,7 +22,14 @@ if TYPE_CHECKING:
 
     from signatures.strictjson import JsonObject
 
-__all__ = ["SelftestFailure", "SelftestOrigin", "SelftestTools", "open_selftest_origin", "run_selftest"]
+__all__ = [
+    "DoorAddresses",
+    "SelftestFailure",
+    "SelftestOrigin",
+    "SelftestTools",
+    "open_selftest_origin",
+    "run_selftest",
+]
 
 
 async def run_selftest(tools: SelftestTools) -> JsonObject:
@@ -47,4 +56,13 @@ async def run_selftest(tools: SelftestTools) -> JsonObject:
         await check("altered delivery", lambda: inbox.check_altered(http, tools))
         await check("harmless picture", lambda: inbox.check_harmless(http, tools))
         await check("canary", lambda: inbox.check_canary(http, tools))
+        addresses = tools.doors
+        if addresses.gateway is not None:
+            await check("gateway", lambda: doors.check_gateway(addresses, tools))
+        if addresses.authority_pem is not None:
+            await check("gateway, https", lambda: doors.check_gateway_tls(addresses, tools))
+        if addresses.validator is not None:
+            await check("validator", lambda: doors.check_validator(addresses, tools))
+        if addresses.hash_endpoint is not None:
+            await check("hash endpoint", lambda: doors.check_hash_endpoint(addresses, tools))
     return {"passed": all(bool(one["passed"]) for one in checks), "checks": list(checks)}

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from db.pool import Database
     from relay.backends.standin import StandIn
     from relay.clock import Clock
+    from relay.selftest.doors import DoorAddresses
     from relay.selftest.origin import SelftestOrigin
     from relay.tools.identity import Identity
 
@@ -28,6 +29,7 @@ class SelftestTools:
         profile: The name of the profile that attestations are made under.
         database: Where deliveries, cases and attestations are looked up.
         clock: The time.
+        doors: Where the doors beside the inbox are.
         enforces_media: Text is forwarded while its media stay withheld at a door of ours.
     """
 
@@ -38,6 +40,7 @@ class SelftestTools:
     profile: str
     database: Database
     clock: Clock
+    doors: DoorAddresses
     enforces_media: bool
 
 

@@ -131,7 +131,7 @@ class Listener:
         return await self._open(connection, connect, self._leaves)
 
     def _find_obstacle(self, connect: Connect) -> int | None:
-        host, port = connect.target.host, connect.target.port
+        host = connect.target.host
         if not self._access.admits_password(connect.headers):
             return answers.PASSWORD_NEEDED
         is_admitted = self._access.admits(connect.target)
