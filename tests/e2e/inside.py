@@ -77,6 +77,7 @@ class InsideRelay:
         """Let time pass; the workers look for what became due."""
         self.clock.advance(by)
         self.parts.workers.wake()
+        self.parts.errands.wake()
 
 
 @contextlib.asynccontextmanager
