@@ -213,7 +213,7 @@ class Workers:
             now=self._now(),
             planned=planned,
         )
-        self._count(stored, reached)
+        self._count(stored, reached, reason=decision.reason)
         if reached is State.FORWARDING:
             await self._hand_over(stored)
         if reached is not None:
@@ -273,7 +273,7 @@ class Workers:
         reached = await record_dispatch(
             stored, dispatched, database=self._tools.database, worker=self._settings.name, now=self._now()
         )
-        self._count(stored, reached)
+        self._count(stored, reached, reason=dispatched.reason)
 
     async def _timed(self, step: str, work: Awaitable[T]) -> T:
         started = self._tools.clock.monotonic()

@@ -19,6 +19,9 @@ matter, for what is fetched is examined then. Without one it is what happens wit
 request as well, so that it is done only for what was released as a whole, is public, and comes from the
 origin of the very sender who was authenticated: a stranger cannot have somebody else's post fetched.
 
+For the second way the backend must be able to fetch the relay's actor, from a host name that is not its own:
+servers look for actors under their own name in their own tables.
+
 Not checked here: that the signature inside the activity is good. The backend verifies it, and may do so after
 it has answered.
 """
@@ -33,7 +36,7 @@ from db import media
 from relay.backends.abilities import ApiFailure, Refusal, Resolved
 from relay.model import Dispatched, MediaDecision, Receipt
 from relay.tools.policy import DEFAULT_USER_AGENT
-from relay.tools.ways import Extract, Letter, Way, decide_ways, read_letter
+from relay.tools.ways import Extract, Letter, Way, decide_ways, read_letter, window_end
 from signatures.errors import SignatureError
 from signatures.http import Scheme
 from signatures.message import without_headers
@@ -112,6 +115,11 @@ async def release(
     Raises:
         DatabaseError: It is not known whether it was released as a whole; it is tried again later.
     """
+    failed = Dispatched(receipt=Receipt.STALE, reason=TOO_OLD)
+    if now < window_end(stored, message, tools.window):
+        failed = await forward(message)
+        if failed.receipt is not Receipt.STALE:
+            return failed
     letter = read_letter(
         stored,
         message,
@@ -120,11 +128,6 @@ async def release(
         fetches_own=tools.enforces_media or await _is_released_whole(stored.id, database),
         fetches_any=tools.enforces_media,
     )
-    failed = Dispatched(receipt=Receipt.STALE, reason=TOO_OLD)
-    if now < letter.fresh_until:
-        failed = await forward(message)
-        if failed.receipt is not Receipt.STALE:
-            return failed
     for way in decide_ways(letter, intake=tools.intake, can_resolve=tools.resolver is not None, now=now):
         dispatched = await _go(way, letter, stored, message, forward=forward, tools=tools)
         if dispatched.receipt is not Receipt.STALE:

@@ -157,8 +157,8 @@ _FAMILIES: Final[Mapping[str, Explanation]] = {
         happened="Its signature was too old, and the backend refused the same bytes in a request of the "
         "relay's own.",
         means=_NOT_THERE,
-        to_do="See that the backend can reach the relay's actor (identity.base_url), and look into the "
-        "backend's log. " + _REPLAY,
+        to_do="See that the backend can reach the relay's actor (identity.base_url, on a host name of the "
+        "relay's own), and look into the backend's log. " + _REPLAY,
     ),
     "backend_answered_401": Explanation(
         happened="The backend refused its signature, although the relay found it genuine.",

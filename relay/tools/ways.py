@@ -96,8 +96,8 @@ def read_letter(
         fetches_any: It may fetch whatever the activity brings.
     """
     letter = Letter(
-        fresh_until=_window_end(stored, message, window),
-        ends=_window_end(stored, message, window * _MARGIN),
+        fresh_until=window_end(stored, message, window),
+        ends=window_end(stored, message, window * _MARGIN),
     )
     document = read_document("", stored.body)
     if not isinstance(document, Document):
@@ -120,7 +120,7 @@ def read_letter(
     )
 
 
-def _window_end(stored: StoredDelivery, message: RequestMessage, window: timedelta) -> datetime:
+def window_end(stored: StoredDelivery, message: RequestMessage, window: timedelta) -> datetime:
     """Return when a request becomes too old; one that cannot be read any more counts from its arrival."""
     try:
         return fresh_until(message, max_age=window)
