@@ -113,7 +113,7 @@ def _state_copies(place: Place, fact: Fact, door: str, why_not: str) -> tuple[Co
     if place in _NAMED_IN_POSTS:
         text = f"examined when a post that names them is delivered; later copies are NOT, because {why_not}"
         return Cover.PARTLY, text
-    return Cover.NOT_COVERED, f"NOT covered, because {why_not}"
+    return Cover.NOT_COVERED, f"NOT covered{_exception(place)}, because {why_not}"
 
 
 def _why_unseen(gateway: GatewayMode) -> str:
@@ -135,7 +135,12 @@ def _state_unseen(place: Place, way: Way) -> tuple[Cover, str]:
             f"examined when a post that names them is delivered; NOT when people look at them, because {why}"
         )
         return Cover.PARTLY, text
-    return Cover.NOT_COVERED, f"NOT covered, because {why}"
+    return Cover.NOT_COVERED, f"NOT covered{_exception(place)}, because {why}"
+
+
+def _exception(place: Place) -> str:
+    """Except what comes by the inbox door now and then: a changed profile is delivered, most are fetched."""
+    return " but for those that a delivery names" if place is Place.AVATARS else ""
 
 
 def _state_uploads(software: Software, doors: OpenDoors) -> tuple[Cover, str]:
