@@ -76,7 +76,7 @@ class LemmyApi(Adapter):
                 caution="Lemmy's public log says who took a post down and why",
             ),
             Ability.PURGE: able("posts and comments with the pictures in them, for good"),
-            Ability.PURGE_MEDIA: able("in its pict-rs, with backend.pictrs_url and backend.pictrs_key"),
+            Ability.PURGE_MEDIA: able("in its pict-rs; that takes backend.pictrs_url and backend.pictrs_key"),
             Ability.ACCOUNT_ACTION: unable("accounts are banned in its own pages"),
         }
     )
