@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from db import deliveries, media
 from relay.backends.abilities import ApiFailure, ObjectKind, Refusal, Resolved
@@ -16,6 +18,7 @@ from relay.config.sections import Software
 from relay.model import Dispatched, Receipt
 from relay.stages.extract import extract
 from relay.stages.release import ReleaseTools, release
+from relay.tools.ways import Letter, Way, decide_ways
 from signatures.http import Scheme, find_signature, sign_request, verify_request
 from signatures.message import header_values
 from tests.fediverse.actors import rsa_key
@@ -290,3 +293,54 @@ async def test_the_backend_fetches_only_what_was_released_as_a_whole(
         database, replace(given, id=delivery_id), Backend([]), api=behind_a_door, enforces_media=True
     )
     assert behind_a_door.asked == [NOTE]
+
+
+async def test_a_request_that_cannot_be_signed_anew_is_too_old(database: Database) -> None:
+    """Of two lines of one header nobody could say which is signed."""
+    stored = _letter({**document(), "signature": BY_HAND})
+    doubled = replace(stored, headers=(*stored.headers, ("Content-Type", "text/html")))
+    backend = Backend([])
+
+    dispatched = await _release(database, doubled, backend)
+
+    assert dispatched == Dispatched(receipt=Receipt.STALE, reason="too_old")
+    assert not backend.requests
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"id": "https://a.example/1"}'])
+async def test_what_cannot_be_read_any_more_goes_as_it_came_or_not_at_all(
+    body: bytes, database: Database
+) -> None:
+    stored = build_stored(build_signed(body))
+
+    assert await _release(database, stored, Backend([TAKEN]), now=START + WINDOW / 2) == TAKEN
+    assert (await _release(database, stored, Backend([]), api=Api(FOUND))).reason == "too_old"
+
+
+@given(
+    letter=st.builds(
+        Letter,
+        fresh_until=st.just(START + WINDOW),
+        ends=st.just(START + 2 * WINDOW),
+        type=st.sampled_from(["Create", "Update", "Delete", "Announce", ""]),
+        inner_signature=st.sampled_from(["", LINKED_DATA_SIGNATURE, "Ed25519Signature2020"]),
+        target=st.sampled_from(["", NOTE]),
+        target_is_new=st.booleans(),
+    ),
+    software=st.sampled_from(list(Software)),
+    minutes=st.integers(0, 300),
+)
+def test_nothing_is_fetched_without_a_target_and_a_token_only_ever_opens_a_way(
+    letter: Letter, software: Software, minutes: int
+) -> None:
+    now, intake = START + timedelta(minutes=minutes), INTAKES[software]
+
+    without, with_token = (
+        decide_ways(letter, intake=intake, can_resolve=can, now=now) for can in (False, True)
+    )
+
+    assert set(with_token) - set(without) <= {Way.RESOLVE}
+    assert set(without) <= set(with_token)
+    if not letter.target:
+        assert Way.RESOLVE not in with_token
+        assert Way.SIGN_ANEW not in with_token or letter.inner_signature in intake.inner_signatures
