@@ -9,20 +9,17 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from relay.config import read_environment
-from tests.deploy.units import UNIT, expand_calls, read_directives
+from tests.deploy.units import READY, ROOT, UNIT, expand_calls, read_directives
 from tests.e2e.process import build_environment, free_ports, scratch_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-READY: Final = UNIT.parents[1] / "scripts" / "ready.py"
-
-_ROOT: Final = UNIT.parents[2]
 
 _MAX_EXPOSURE = 20
 """In tenths, as systemd rates units: 0 is the tightest, 100 no protection at all."""
@@ -38,7 +35,7 @@ class _Filtered:
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.deploy.filtered", str(self.names), sys.executable, *arguments),
-            cwd=_ROOT,
+            cwd=ROOT,
             env=self.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-UNIT: Final = Path(__file__).parents[2] / "deploy" / "systemd" / "breakwater.service"
+ROOT: Final = Path(__file__).parents[2]
+UNIT: Final = ROOT / "deploy" / "systemd" / "breakwater.service"
+READY: Final = ROOT / "deploy" / "scripts" / "ready.py"
 
 # In the listings, what no group holds is commented out.
 _NAME: Final = re.compile(r"^\s+(@?[a-z0-9_-]+)$", re.MULTILINE)
