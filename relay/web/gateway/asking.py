@@ -84,7 +84,9 @@ def _read_url(target: str, headers: Headers, tunnel: FetchUrl | None) -> FetchUr
         scheme = "http" if tunnel is None else "https"
         # RFC 9112 section 3.2.2 has a proxy ignore Host where the target is absolute; the origin would not,
         # and may serve another site by it.
-        is_same = all(parse_url(f"{scheme}://{host}/").origin == url.origin for host in hosts)
+        is_same = all(
+            host == url.authority or parse_url(f"{scheme}://{host}/").origin == url.origin for host in hosts
+        )
     except MalformedUrlError:
         return None
     if tunnel is None:

@@ -39,7 +39,7 @@ async def slow_scanner(scene: Scene) -> AsyncIterator[tuple[asyncio.Event, async
     async def wait(self: object, data: bytes, **options: str | None) -> object:
         began.set()
         await may_go_on.wait()
-        return await scan(self, data, **options)  # type: ignore[arg-type]
+        return await scan(self, data, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scanning, "scan", wait)
