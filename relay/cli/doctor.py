@@ -15,6 +15,7 @@ from db.errors import AuditChainError, DatabaseError
 from relay import assembly
 from relay.cli.diagnosis import Diagnosis, Finding
 from relay.cli.doctor_backend import check_coverage, check_gateway, check_token
+from relay.cli.doctor_errands import check_acting, check_errands, check_uploads
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
 from relay.lifecycle import State
@@ -48,6 +49,8 @@ async def examine_install(settings: Settings, *, clock: Clock) -> list[Diagnosis
         ("relay", lambda: _check_relay(settings)),
         ("backend", lambda: _check_backend(settings, clock)),
         ("backend token", lambda: check_token(settings)),
+        ("acting", lambda: check_acting(settings)),
+        ("uploads", lambda: check_uploads(settings)),
         ("gateway", lambda: check_gateway(settings, now=clock.now())),
         ("coverage", lambda: check_coverage(settings)),
     ]
@@ -134,6 +137,7 @@ async def _check_database(settings: Settings) -> list[Diagnosis]:
         counts = await delivery_lists.count_by_state(conn)
         open_cases = (await cases.count_cases(conn))[cases.CaseState.OPEN]
         lists = await hashlists.list_lists(conn)
+        failed = await check_errands(conn)
         try:
             entries = await audit.verify_chain(conn)
             found.append(
@@ -148,6 +152,7 @@ async def _check_database(settings: Settings) -> list[Diagnosis]:
                     remedy="Somebody changed the log behind the relay's back. Compare it with a backup.",
                 )
             )
+    found += failed
     if counts[State.DEAD]:
         found.append(
             Diagnosis(
