@@ -39,6 +39,8 @@ from signatures.http import Scheme
 from signatures.message import Headers, RequestMessage, header_values
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from relay.clock import Clock
     from relay.tools.policy import FetchPolicy
     from relay.tools.transfers import Reserve
@@ -50,6 +52,8 @@ READ_BUFFER_BYTES: Final = 256 * 1024
 STREAM_BUFFER_BYTES: Final = 64 * 1024
 # For so many origins the scheme that they took is remembered, so that they are asked once, not twice.
 MAX_REMEMBERED_ORIGINS: Final = 4096
+# aiohttp would add its own values for these where a caller sets none.
+_OWN_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE)
 _OTHER_SCHEME: Final = {Scheme.RFC9421: Scheme.CAVAGE, Scheme.CAVAGE: Scheme.RFC9421}
 
 
@@ -158,16 +162,15 @@ class GuardedClient:
             return FetchFailure.TIMEOUT
         return FetchFailure.MALFORMED if isinstance(answer, Redirect) else answer
 
-    @contextlib.asynccontextmanager
-    async def open_stream(
+    def open_stream(
         self,
         method: str,
-        url: str,
+        url: str | FetchUrl,
         *,
         headers: Headers,
         body: AsyncIterator[bytes] | bytes | None,
         ports: frozenset[int] | None = None,
-    ) -> AsyncIterator[Stream | FetchFailure]:
+    ) -> AbstractAsyncContextManager[Stream | FetchFailure]:
         """Make exactly one request for somebody else, and hand its answer out as it arrives.
 
         Whatever the answer is, redirects included, it comes back as it is. Nothing is added to the headers
@@ -181,15 +184,12 @@ class GuardedClient:
             ports: The ports that may be dialled, by http and by https; None for the policy's rules.
         """
         try:
-            target = parse_url(url)
+            target = url if isinstance(url, FetchUrl) else parse_url(url)
         except MalformedUrlError:
-            yield FetchFailure.REFUSED_URL
-            return
+            return contextlib.nullcontext(FetchFailure.REFUSED_URL)
         if not is_admissible(target, self._policy, ports):
-            yield FetchFailure.REFUSED_URL
-            return
-        async with self._streamer.open(method, target, headers=headers, body=body) as stream:
-            yield stream
+            return contextlib.nullcontext(FetchFailure.REFUSED_URL)
+        return self._streamer.open(method, target, headers=headers, body=body)
 
     async def _ask_openly(self, url: str) -> Answer | FetchFailure:
         headers = (("Accept", ACCEPT_DOCUMENT),)
@@ -311,6 +311,7 @@ def _open_session(
         connector=connector,
         connector_owner=False,
         cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=_OWN_HEADERS,
         auto_decompress=False,
         # No proxy from the environment and no .netrc: the address check would judge the proxy.
         trust_env=False,

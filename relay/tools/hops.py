@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import hdrs
@@ -19,9 +19,6 @@ from signatures.message import Headers, header_values
 if TYPE_CHECKING:
     from relay.clock import Clock
     from relay.tools.urls import FetchUrl
-
-# aiohttp would add its own values for these where a caller sets none.
-OWN_HEADERS: Final = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +87,6 @@ class Hopper:
                     headers=self._complete(ask),
                     data=ask.body,
                     allow_redirects=False,
-                    skip_auto_headers=OWN_HEADERS,
                 )
             # Leaving this block with the body unread closes the connection, so that nothing of it stays in
             # the pool.
@@ -143,10 +139,12 @@ def is_admissible(url: FetchUrl, policy: FetchPolicy, ports: frozenset[int] | No
         policy: The bounds.
         ports: The ports that may be dialled whatever the scheme; None for the policy's rules.
     """
+    if ports is not None and url.port in ports:
+        return True
     if url.address is not None and (url.address, url.port) in policy.allow_private:
         return True
     if ports is not None:
-        return url.port in ports
+        return False
     if url.scheme == "http" and not policy.allow_http:
         return False
     admitted = policy.ports

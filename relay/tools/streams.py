@@ -22,11 +22,10 @@ from yarl import URL
 from relay.errors import BreakwaterError
 from relay.model import FetchFailure
 from relay.tools.failures import failure_of
-from relay.tools.hops import OWN_HEADERS
 from signatures.message import Headers, header_values
 
 if TYPE_CHECKING:
-    from types import SimpleNamespace
+    from types import SimpleNamespace, TracebackType
 
     from relay.clock import Clock
     from relay.tools.policy import FetchPolicy
@@ -90,6 +89,22 @@ class Stream:
             yield chunk
 
     async def _read(self) -> bytes:
+        try:
+            # What is there already, nobody has to wait for.
+            chunk = self._content.read_nowait() or await self._wait()
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise TransferBroken(failure_of(error)) from error
+        self._size += len(chunk)
+        least = self._waited_seconds * self._policy.min_bytes_per_second
+        grace = self._policy.throughput_grace.total_seconds()
+        if chunk and self._waited_seconds > grace and self._size < least:
+            raise TransferBroken(FetchFailure.TOO_SLOW)
+        return chunk
+
+    async def _wait(self) -> bytes:
+        """Return what comes next; nothing at the end."""
+        if self._content.at_eof():
+            return b""
         grace = self._policy.throughput_grace.total_seconds()
         left = self._policy.total_timeout.total_seconds() - self._waited_seconds
         began = self._clock.monotonic()
@@ -98,13 +113,7 @@ class Stream:
                 chunk = await self._content.readany()
         except TimeoutError as error:
             raise TransferBroken(FetchFailure.TIMEOUT if left <= grace else FetchFailure.TOO_SLOW) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise TransferBroken(failure_of(error)) from error
         self._waited_seconds += self._clock.monotonic() - began
-        self._size += len(chunk)
-        least = self._waited_seconds * self._policy.min_bytes_per_second
-        if chunk and self._waited_seconds > grace and self._size < least:
-            raise TransferBroken(FetchFailure.TOO_SLOW)
         return chunk
 
 
@@ -146,7 +155,7 @@ class Streamer:
             return FetchFailure.MALFORMED
         patience = Patience(self._policy)
         try:
-            async with patience.limit():
+            async with patience:
                 return await self._session.request(
                     method,
                     URL(str(url), encoded=True),
@@ -154,7 +163,6 @@ class Streamer:
                     headers=[pair for pair in headers if pair[0].lower() != "transfer-encoding"],
                     data=_Upload(body, declared, patience) if isinstance(body, AsyncIterator) else body,
                     allow_redirects=False,
-                    skip_auto_headers=OWN_HEADERS,
                     trace_request_ctx=patience,
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -163,6 +171,8 @@ class Streamer:
 
 class Patience:
     """How long the next sign of life may take, from the request to the end of the answer's head.
+
+    At its end, TimeoutError is raised in the block that it is entered for.
 
     The wait for one of the origin's connections is none of the origin's time, and neither is the wait for
     the next piece of what is to be sent.
@@ -173,14 +183,15 @@ class Patience:
         self._queue_seconds = policy.total_timeout.total_seconds()
         self._timeout: asyncio.Timeout | None = None
 
-    @contextlib.asynccontextmanager
-    async def limit(self) -> AsyncIterator[None]:
-        """Raise TimeoutError in the block as soon as patience is at its end."""
-        try:
-            async with asyncio.timeout(self._opening_seconds) as self._timeout:
-                yield
-        finally:
-            self._timeout = None
+    async def __aenter__(self) -> None:
+        self._timeout = await asyncio.timeout(self._opening_seconds).__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        timeout, self._timeout = self._timeout, None
+        if timeout is not None:
+            await timeout.__aexit__(kind, error, trace)
 
     def queue(self) -> None:
         """Wait for those who use the connections now; each of them is bounded by the total time."""
