@@ -99,7 +99,8 @@ if [ "$kind" = run ]; then
         explain_and_stop "The packages could not be installed. Check the network, then try again."
     link_project
 else
-    quietly "Installing what the tests need" install -r "$root/deploy/requirements-dev.lock" ||
+    # The lock is whole. Some packages' own requirements would put older versions in the place of the relay's.
+    quietly "Installing what the tests need" install --no-deps -r "$root/deploy/requirements-dev.lock" ||
         explain_and_stop "The packages for the tests could not be installed. Check the network, then try again."
     quietly "Installing what the benchmarks compare with" install -r "$root/deploy/requirements-peers.lock" ||
         say "Left out: they need a C++ compiler (apt-get install g++). Benchmarks say what they could not compare."
