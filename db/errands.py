@@ -340,13 +340,22 @@ async def count_by_state(conn: Connection) -> dict[ErrandState, int]:
 
 
 _NEXT_DUE: Final = """-- next_due_errand
-SELECT e.due_at FROM errands AS e WHERE e.state IN ('waiting', 'working') ORDER BY e.due_at, e.id LIMIT 1
+SELECT e.due_at FROM errands AS e
+WHERE e.state IN ('waiting', 'working') AND ($1::text[] IS NULL OR e.kind = ANY ($1))
+ORDER BY e.due_at, e.id
+LIMIT 1
 """
 
 
-async def next_due(conn: Connection) -> datetime | None:
-    """Find when the next errand is due or the next lease ends; None if there is nothing to do."""
-    due: datetime | None = await conn.fetchval(_NEXT_DUE)
+async def next_due(conn: Connection, *, kinds: Collection[ErrandKind] | None = None) -> datetime | None:
+    """Find when the next errand is due or the next lease ends; None if there is nothing to do.
+
+    Args:
+        conn: The connection.
+        kinds: Look at these kinds only; at any by default.
+    """
+    wanted = None if kinds is None else [kind.value for kind in kinds]
+    due: datetime | None = await conn.fetchval(_NEXT_DUE, wanted)
     return due
 
 

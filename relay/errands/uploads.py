@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# One fetch may take a minute and one scan a third of it, as for a delivery.
-_EXAMINE_WITHIN: Final = timedelta(minutes=2)
+# One fetch may take a minute and one scan a third of it, as for a delivery; a post has four files, mostly.
+_EXAMINE_WITHIN: Final = timedelta(minutes=10)
 
 # What was deleted since needs no look, and is the one failure that is an answer.
 _DELETED: Final = frozenset({FetchFailure.GONE})
@@ -92,13 +92,14 @@ async def examine_upload(errand: Errand, *, tools: UploadTools) -> Result:
         status = read_payload(errand.payload)
     except MalformedStatusError:
         return GivenUp(reason="malformed: the errand's own payload cannot be read")
+    deadline = asyncio.get_running_loop().time() + _EXAMINE_WITHIN.total_seconds()
     outcomes: list[MediaOutcome] = []
     result: Result = Carried()
     for url in status.media:
         if not is_own(url, tools.hosts):
             result = _worse(result, GivenUp(reason=_UNKNOWN_HOST))
             continue
-        found = await _examine_one(url, status, tools=tools.line)
+        found = await _examine_one(url, status, tools=tools.line, deadline=deadline)
         if isinstance(found, MediaOutcome):
             outcomes.append(found)
             if found.retry:
@@ -124,10 +125,12 @@ def is_own(url: str, hosts: frozenset[str]) -> bool:
         return False
 
 
-async def _examine_one(url: str, status: Status, *, tools: Tools) -> MediaOutcome | FetchFailure:
+async def _examine_one(
+    url: str, status: Status, *, tools: Tools, deadline: float
+) -> MediaOutcome | FetchFailure:
     reference = MediaReference(url=url, location=Location.UPLOAD)
     try:
-        async with asyncio.timeout(_EXAMINE_WITHIN.total_seconds()), tools.memory.open_account() as account:
+        async with asyncio.timeout_at(deadline), tools.memory.open_account() as account:
             media = await fetch(
                 reference, client=tools.client, max_bytes=tools.max_media_bytes, reserve=account.grow
             )

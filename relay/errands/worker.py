@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Enough that one slow upload does not keep reports waiting; a backend has to serve people at the same time.
-_WORKERS: Final = 3
+# A backend has to serve people at the same time.
+_ACTING_WORKERS: Final = 2
+# Several posts side by side hide the media host's latency; the scanner has other work, too.
+_UPLOAD_WORKERS: Final = 3
+_UPLOADS: Final = frozenset({ErrandKind.EXAMINE_UPLOAD})
 _HEARTBEAT: Final = LEASE / 3
 # Errands become due by themselves; notifications cover all others, so this bounds what a lost one costs.
 _LONGEST_NAP: Final = timedelta(seconds=5)
@@ -71,37 +74,58 @@ class ErrandTools:
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lane:
+    """Workers who do the same kinds of errands; one at a time looks for the next.
+
+    Attributes:
+        kinds: What they do.
+        count: How many they are.
+        wake: There may be work.
+        looking: Held by the one who looks.
+    """
+
+    kinds: frozenset[ErrandKind]
+    count: int
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class ErrandWorkers:
-    """Those who carry out errands in this process."""
+    """Those who carry out errands in this process; uploads that come slowly keep no report waiting."""
 
     def __init__(self, tools: ErrandTools) -> None:
         self._tools = tools
-        self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._looking = asyncio.Lock()
+        self._lanes = (
+            _Lane(kinds=frozenset(ErrandKind) - _UPLOADS, count=_ACTING_WORKERS),
+            _Lane(kinds=_UPLOADS, count=_UPLOAD_WORKERS),
+        )
 
     def wake(self, _payload: str = "") -> None:
         """Look for work now."""
-        self._wake.set()
+        for lane in self._lanes:
+            lane.wake.set()
 
     def stop(self) -> None:
         """End or put back what is under way and claim nothing more."""
         self._stopping.set()
-        self._wake.set()
+        self.wake()
 
     async def run(self) -> None:
         """Work until stopped."""
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._tools.database.listen(errands.CHANNEL, self.wake))
             async with asyncio.TaskGroup() as working:
-                for _ in range(_WORKERS):
-                    working.create_task(self._work())
+                for lane in self._lanes:
+                    for _ in range(lane.count):
+                        working.create_task(self._work(lane))
             listening.cancel()
 
-    async def _work(self) -> None:
+    async def _work(self, lane: _Lane) -> None:
         while not self._stopping.is_set():
             try:
-                claimed = await self._next()
+                claimed = await self._next(lane)
                 if claimed is not None:
                     await self._see_through(claimed)
             except Exception as error:  # noqa: BLE001 (one bad errand must not stop the others)
@@ -109,25 +133,27 @@ class ErrandWorkers:
                 _log.error("errand_failed errors=%s", ",".join(sorted(_kinds(error))))
                 await self._pause(_AFTER_ERROR)
 
-    async def _next(self) -> Errand | None:
-        """Wait for the next errand, one worker at a time; None when there is to be no more work."""
-        async with self._looking:
+    async def _next(self, lane: _Lane) -> Errand | None:
+        """Wait for the next errand, one worker of a lane at a time; None when there is to be no more work."""
+        async with lane.looking:
             while not self._stopping.is_set():
-                self._wake.clear()
+                lane.wake.clear()
                 async with self._tools.database.transaction(waits_for_disk=False) as conn:
-                    claimed = await errands.claim(conn, worker=self._tools.name, lease=LEASE, now=self._now())
+                    claimed = await errands.claim(
+                        conn, worker=self._tools.name, lease=LEASE, now=self._now(), kinds=lane.kinds
+                    )
                 if claimed is not None:
                     return claimed
-                await self._nap()
+                await self._nap(lane)
         return None
 
-    async def _nap(self) -> None:
+    async def _nap(self, lane: _Lane) -> None:
         async with self._tools.database.connection() as conn:
-            due = await errands.next_due(conn)
+            due = await errands.next_due(conn, kinds=lane.kinds)
         nap = decide_nap(due, now=self._now())
         with suppress(TimeoutError):
             async with asyncio.timeout(nap.total_seconds()):
-                await self._wake.wait()
+                await lane.wake.wait()
 
     async def _pause(self, pause: timedelta) -> None:
         with suppress(TimeoutError):

@@ -106,6 +106,8 @@ async def test_only_what_is_due_and_wanted_is_claimed(database: Database) -> Non
             conn, kind=ErrandKind.RESOLVE, subject=NOTE, now=NOW, due_at=NOW + SECOND, payload={"u": NOTE}
         )
         assert await errands.next_due(conn) == NOW + SECOND
+        assert await errands.next_due(conn, kinds=(ErrandKind.RESOLVE,)) == NOW + SECOND
+        assert await errands.next_due(conn, kinds=(ErrandKind.REPORT,)) is None
     assert await claim(database) is None
     assert await claim(database, now=NOW + SECOND, kinds=(ErrandKind.REPORT,)) is None
     claimed = await claim(database, now=NOW + SECOND, kinds=(ErrandKind.RESOLVE,))

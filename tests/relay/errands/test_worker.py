@@ -14,6 +14,7 @@ from db import errands
 from db.errands import Errand, ErrandKind, ErrandState
 from relay.backends.abilities import ApiFailure, Refusal
 from relay.errands import worker as worker_module
+from relay.errands.results import Carried
 from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers, decide_due, decide_nap
 from relay.lifecycle import LEASE, MAX_LEASE_LOSSES, RETRY_DELAYS
@@ -146,6 +147,28 @@ async def test_what_a_person_must_mend_fails_at_once_and_stops_nothing_else(
     assert failed.payload == {"object": f"{POST}/1"}
     assert f"errand_moved errand={first} kind=report state=failed" in caplog.text
     assert POST not in caplog.text
+
+
+async def test_uploads_that_come_slowly_keep_no_report_waiting(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, never = asyncio.Semaphore(0), asyncio.Event()
+
+    async def stall(errand: Errand, *, tools: object) -> Carried:
+        begun.release()
+        await never.wait()
+        return Carried()
+
+    monkeypatch.setattr(worker_module, "examine_upload", stall)
+    async with office.database.connection() as conn:
+        for number in range(9):
+            await errands.add(
+                conn, kind=ErrandKind.EXAMINE_UPLOAD, subject=str(number), now=office.clock.now()
+            )
+    async with office.at_work():
+        await begun.acquire()
+        await office.wait_for(await office.add(), ErrandState.DONE)
+        never.set()
 
 
 async def test_two_processes_do_each_errand_once(database: Database) -> None:
