@@ -109,17 +109,21 @@ async def record_stored(
         case_id = None
         if outcome.needs_case:
             case_id = await _open_outcome_case(conn, outcome, door=door, now=now)
-            # A ruling may come weeks later, and then it must be known where the media lies.
-            sighting = whereabouts.Sighting(
-                sha256=sha256,
-                object_id=place.object_id,
-                actor_id=place.actor_id,
-                alias=place.alias,
-                seen_at=now,
-            )
-            await whereabouts.put_sighting(conn, sighting)
+            if place.object_id or place.actor_id or place.alias:
+                # A ruling may come weeks later, and then it must be known where the media lies.
+                await whereabouts.put_sighting(conn, _build_sighting(sha256, place, now))
         await _enter(conn, errands, delivery_id=None, sha256=sha256, now=now)
         return case_id
+
+
+def _build_sighting(sha256: bytes, place: Place, now: datetime) -> whereabouts.Sighting:
+    return whereabouts.Sighting(
+        sha256=sha256,
+        object_id=place.object_id,
+        actor_id=place.actor_id,
+        alias=place.alias,
+        seen_at=now,
+    )
 
 
 async def _open_outcome_case(

@@ -19,6 +19,7 @@ from tests.e2e.process import open_relay_process
 from tests.e2e.world import Scene
 from tests.fediverse import RecordingBackend, shapes
 from tests.fediverse.servers import LemmyServer, MastodonServer, Post
+from tests.images import encode, marker
 
 if TYPE_CHECKING:
     from tests.e2e.world import World
@@ -96,6 +97,28 @@ async def test_what_is_held_and_then_dropped_is_never_acted_upon(
             done = await wait_for_errand(scene, ErrandKind.REPORT, ErrandState.DONE)
             assert done.reason == NOT_NEEDED
             assert server.asked == []
+
+
+async def test_a_post_that_was_forwarded_is_reported_when_its_edit_brings_known_media(
+    world: World, dsn: str, origin: Origin
+) -> None:
+    actor = origin.create_actor("alice")
+    url = origin.serve_media("/known.png", draw_canary())
+    async with MastodonServer.open() as server:
+        first = shapes.mastodon_create(actor, [origin.serve_media("/p.png", encode(marker(401), "PNG"))])
+        note = first["object"]
+        assert isinstance(note, dict)
+        edited = shapes.mastodon_note(actor, [url])
+        edited["id"] = note["id"]
+        update = {**shapes.create(actor, edited), "type": "Update", "id": f"{note['id']}#updates/1"}
+        server.has(Post(uri=str(note["id"]), author=actor.id, number=77, author_number=5))
+        async with open_inside(world, dsn=dsn, **settings_of(server)) as scene:
+            await scene.deliver(actor, first)
+            assert (await scene.wait_for_state(first)).state is State.FORWARDED
+            await scene.deliver(actor, update)
+            assert (await scene.wait_for_state(update)).state is State.HELD
+            await wait_for_errand(scene, ErrandKind.REPORT, ErrandState.DONE)
+            assert [one.post for one in server.reports] == [77]
 
 
 async def test_a_near_match_is_acted_upon_only_on_a_persons_word(
