@@ -27,6 +27,11 @@ _TEXTUAL: Final = re.compile(
 _WEAK: Final = frozenset((MediaType.BMP, MediaType.QUICKTIME, MediaType.MPEG_TS))
 _PACKET_BYTES: Final = 188  # Source: ISO/IEC 13818-1, 2.4.3.2.
 _SYNC: Final = 0x47
+# Pictures that are written as text, or begin with as much of it as their maker likes: PNM, XPM, XBM, FITS.
+# Image libraries open them by these marks, whatever they are called.
+_WRITTEN_PICTURES: Final = re.compile(
+    rb"P[1-6Ff][ \t\r\n]+[-#0-9]|P7[ \t\r\n]+[#A-Z]|/\* XPM|\s*#define[ \t]+\w+_width|SIMPLE  =|Image type:"
+)
 # What no text has in any encoding but UTF-16 and UTF-32: tab, line ends, form feed and the escape of ISO-2022
 # are the only controls in use.
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
@@ -47,6 +52,8 @@ def may_be_media(window: bytes, declared_type: str | None) -> bool:
         return declared not in _LIST_TYPES or sniff(window) not in _LISTS
     found = sniff(window)
     is_textual = _TEXTUAL.fullmatch(declared) is not None
+    if found is MediaType.POSTSCRIPT or _WRITTEN_PICTURES.match(window):
+        return True
     if found is MediaType.SVG:
         return declared not in _PAGES
     if found is not None and family(found) in _MEDIA_FAMILIES:
