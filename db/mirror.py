@@ -99,6 +99,16 @@ async def find_mirrored(
     return tuple(MirroredAttestation(**row) for row in await conn.fetch(_FIND_MIRRORED, sha256, now, limit))
 
 
+_LIST_MIRRORED: Final = f"""-- list_mirrored
+SELECT {_MIRRORED} FROM mirror AS m WHERE m.id = ANY($1::text[])
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def list_mirrored(conn: Connection, ids: Sequence[str]) -> tuple[MirroredAttestation, ...]:
+    """List those of these ids that were received before, ended or not."""
+    return tuple(MirroredAttestation(**row) for row in await conn.fetch(_LIST_MIRRORED, list(ids)))
+
+
 _COUNT_MIRRORED: Final = """-- count_mirrored
 SELECT m.issuer, count(*) AS count FROM mirror AS m WHERE m.end_time > $1 GROUP BY m.issuer
 """
