@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # RFC 9110 section 5.1 and 5.5: field names are ASCII, values are octets; each is one character here.
 _HEADER_ENCODING: Final = "latin-1"
+# What is handed out at once. The loop may bring four times as much, and whoever reads holds it once more.
+MAX_CHUNK_BYTES: Final = 64 * 1024
 
 
 class TransferBroken(BreakwaterError):  # noqa: N818 (it says what happened to the transfer, not to us)
@@ -91,7 +93,7 @@ class Stream:
     async def _read(self) -> bytes:
         try:
             # What is there already, nobody has to wait for.
-            chunk = self._content.read_nowait() or await self._wait()
+            chunk = self._content.read_nowait(MAX_CHUNK_BYTES) or await self._wait()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise TransferBroken(failure_of(error)) from error
         self._size += len(chunk)
@@ -110,7 +112,7 @@ class Stream:
         began = self._clock.monotonic()
         try:
             async with asyncio.timeout(max(0, min(grace, left))):
-                chunk = await self._content.readany()
+                chunk = await self._content.read(MAX_CHUNK_BYTES)
         except TimeoutError as error:
             raise TransferBroken(FetchFailure.TIMEOUT if left <= grace else FetchFailure.TOO_SLOW) from error
         self._waited_seconds += self._clock.monotonic() - began

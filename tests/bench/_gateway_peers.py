@@ -1,7 +1,7 @@
 """What stands around the gateway in its benchmarks, each in a process of its own.
 
 `origin`: serves a file of so many bytes under every path, the same bytes under the same path.
-`proxy`: a bare forwarding proxy with the gateway's own server and client library, which examines nothing.
+`proxy`: a bare forwarding proxy with the gateway's server and client library and loop; it examines nothing.
 
 Each prints its port and runs until its input ends.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
+import uvloop
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
@@ -106,7 +107,7 @@ async def run_until_told(port: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "origin":
-        asyncio.run(serve_origin(sys.argv[2], Path(sys.argv[3])))
-    else:
-        asyncio.run(serve_proxy())
+    serve = serve_origin(sys.argv[2], Path(sys.argv[3])) if sys.argv[1] == "origin" else serve_proxy()
+    # The loop that the relay has.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve)
