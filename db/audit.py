@@ -146,6 +146,20 @@ async def list_entries(
     return tuple(_build_entry(row) for row in await conn.fetch(_LIST_ENTRIES, before_seq, limit))
 
 
+_LIST_ABOUT_PEER: Final = """-- list_audit_entries_about_peer
+SELECT e.seq, e.at, e.actor, e.event, e.detail, e.prev_hash, e.hash
+FROM audit_log AS e
+WHERE e.detail ->> 'peer' = $1
+ORDER BY e.seq DESC
+LIMIT $2
+"""
+
+
+async def list_about_peer(conn: Connection, domain: str, *, limit: int) -> tuple[AuditEntry, ...]:
+    """List what was done about a peer, newest first: the entries whose detail names its domain as `peer`."""
+    return tuple(_build_entry(row) for row in await conn.fetch(_LIST_ABOUT_PEER, domain, limit))
+
+
 def _hash_entry(seq: int, at: datetime, actor: str, event: str, *, detail: object, prev_hash: bytes) -> bytes:
     """Hash the fields, each preceded by its length, so that no two entries read the same."""
     fields = (

@@ -62,3 +62,32 @@ async def set_alerts(
 ) -> bool:
     """Set for which categories alerts are exchanged with a peer, and under which key; False for no peer."""
     return await conn.fetchval(_SET_ALERTS, actor, list(categories), key, now) is not None
+
+
+_SET_ADDRESSES: Final = """-- set_addresses
+UPDATE peers AS p SET key_id = $2, multikey = $3, inbox = $4, api_url = $5, updated_at = $6
+WHERE p.actor = $1
+RETURNING p.actor
+"""
+
+
+async def set_addresses(
+    conn: Connection, actor: str, *, key_id: str, multikey: str, inbox: str, api_url: str, now: datetime
+) -> bool:
+    """Note where a peer takes and answers what it is sent, and the key that it does so with."""
+    return await conn.fetchval(_SET_ADDRESSES, actor, key_id, multikey, inbox, api_url, now) is not None
+
+
+_COUNT_STRANGERS: Final = """-- count_strangers
+SELECT count(*) FILTER (WHERE p.added_at > $1) AS recent,
+    count(*) FILTER (WHERE p.trust_group = $2) AS of_group,
+    count(*) AS waiting
+FROM peers AS p
+WHERE p.tier = 'unknown' AND p.we_follow = 'no'
+"""
+
+
+async def count_strangers(conn: Connection, *, since: datetime, trust_group: str) -> tuple[int, int, int]:
+    """Count those that came by themselves and wait for the admin: since a time, of one group, and in all."""
+    row = await conn.fetchrow(_COUNT_STRANGERS, since, trust_group)
+    return (0, 0, 0) if row is None else (row["recent"], row["of_group"], row["waiting"])

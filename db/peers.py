@@ -127,6 +127,17 @@ async def find_peer(conn: Connection, actor: str) -> Peer | None:
     return None if row is None else _build_peer(row)
 
 
+_LOCK_PEER: Final = f"""-- lock_peer
+SELECT {_PEER} FROM peers AS p WHERE p.actor = $1 FOR UPDATE
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def lock_peer(conn: Connection, actor: str) -> Peer | None:
+    """Find a peer and keep others from changing it until the caller's transaction ends."""
+    row = await conn.fetchrow(_LOCK_PEER, actor)
+    return None if row is None else _build_peer(row)
+
+
 _LIST_PEERS: Final = f"""-- list_peers
 SELECT {_PEER} FROM peers AS p ORDER BY p.domain, p.actor
 """  # noqa: S608 (the columns are a constant of this file)

@@ -34,7 +34,15 @@ if TYPE_CHECKING:
     from signatures.message import Headers
     from signatures.strictjson import JsonValue
 
-__all__ = ["DiscoveryFailure", "DiscoveryReason", "DiscoverySource", "PeerFacts", "discover", "fetch_peer"]
+__all__ = [
+    "DiscoveryFailure",
+    "DiscoveryReason",
+    "DiscoverySource",
+    "PeerFacts",
+    "Requester",
+    "discover",
+    "fetch_peer",
+]
 
 SERVICE_REL: Final = "https://www.w3.org/ns/activitystreams#Service"
 APPLICATION_REL: Final = "https://www.w3.org/ns/activitystreams#Application"
@@ -64,8 +72,8 @@ _HOPELESS: Final = frozenset(
 )
 
 
-class DiscoverySource(DocumentSource, Protocol):
-    """What asks other servers; the guarded client is one."""
+class Requester(Protocol):
+    """What makes single requests."""
 
     async def request(
         self,
@@ -78,6 +86,10 @@ class DiscoverySource(DocumentSource, Protocol):
     ) -> Answer | FetchFailure:
         """Make exactly one request."""
         ...
+
+
+class DiscoverySource(DocumentSource, Requester, Protocol):
+    """What asks other servers; the guarded client is one."""
 
 
 async def discover(domain_or_actor: str, *, client: DiscoverySource) -> PeerFacts | DiscoveryFailure:
@@ -175,7 +187,7 @@ async def _look_at(
     return None
 
 
-async def _fetch_links(url: str, client: DiscoverySource) -> list[dict[str, JsonValue]] | DiscoveryFailure:
+async def _fetch_links(url: str, client: Requester) -> list[dict[str, JsonValue]] | DiscoveryFailure:
     """Fetch a JRD or what looks like one, and return its links; both are plain JSON, not ActivityPub."""
     target = url
     for _ in range(_MAX_REDIRECTS + 1):

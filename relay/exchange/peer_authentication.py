@@ -133,8 +133,7 @@ async def authenticate_peer(
     Raises:
         DatabaseError: The database does not answer.
     """
-    own = parse_url(base_url)
-    message = replace(message, scheme=own.scheme, authority=own.authority)
+    message = readdress(message, base_url)
     try:
         signature = find_signature(message)
     except MalformedError as error:
@@ -167,6 +166,15 @@ _REPEATED: Final = {
     "ones of one second apart.",
     RefusalReason.TOO_MANY: "More requests in ten minutes than this relay remembers. Ask less often.",
 }
+
+
+def readdress(message: RequestMessage, base_url: str) -> RequestMessage:
+    """Return the request as made to our own scheme and authority: only a signature over those verifies then.
+
+    What a request was signed for is not asked of the request itself, whose Host is anybody's to choose.
+    """
+    own = parse_url(base_url)
+    return replace(message, scheme=own.scheme, authority=own.authority)
 
 
 def may_read(peer: Peer) -> bool:

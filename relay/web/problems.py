@@ -74,6 +74,17 @@ def not_a_peer() -> web.Response:
     return _problem(403, "Not a peer", "This relay answers its peers only. Ask its admin to add your relay.")
 
 
+def not_a_relay() -> web.Response:
+    """Answer somebody who asks to follow the relay and does not exchange attestations."""
+    return _problem(
+        403,
+        "Not a relay",
+        "Only relays that attest what they scanned may follow this one. The actor has to be an Application "
+        "or a Service, say so in generator.implements (FEP-844e), name endpoints.mediaScanApi, and publish "
+        "its keys in assertionMethod and authentication (FEP-521a).",
+    )
+
+
 def flooding() -> web.Response:
     """Answer a domain that sends more than its fair share."""
     return _problem(
