@@ -10,20 +10,45 @@ the errand is done. It never holds a digest of media.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from db.delivery_rows import storable
+from db.errand_rows import (
+    Errand,
+    ErrandKind,
+    ErrandState,
+    NewErrand,
+    build_errand,
+    identity_of,
+    storable_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
-    import asyncpg
-
     from db.pool import Connection
+
+__all__ = [
+    "CHANNEL",
+    "NOT_NEEDED",
+    "Errand",
+    "ErrandKind",
+    "ErrandState",
+    "NewErrand",
+    "add",
+    "claim",
+    "count_by_state",
+    "extend_lease",
+    "find",
+    "finish",
+    "list_errands",
+    "list_of_case",
+    "next_due",
+    "purge_errands",
+    "put_back",
+    "retry",
+]
 
 # Notified with the id of an errand that somebody may now work on.
 CHANNEL: Final = "errands"
@@ -33,83 +58,7 @@ CHANNEL: Final = "errands"
 NOT_NEEDED: Final = "not_needed"
 
 
-class ErrandKind(StrEnum):
-    """What is to be done."""
-
-    REPORT = "report"
-    REMOVE = "remove"
-    PURGE_MEDIA = "purge_media"
-    EXAMINE_UPLOAD = "examine_upload"
-    RESOLVE = "resolve"
-
-
-class ErrandState(StrEnum):
-    """How far an errand has come."""
-
-    WAITING = "waiting"
-    WORKING = "working"
-    DONE = "done"
-    FAILED = "failed"
-
-
 _OVER: Final = frozenset({ErrandState.DONE, ErrandState.FAILED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewErrand:
-    """Something that is to be done, before it is added.
-
-    Attributes:
-        kind: What is to be done.
-        subject: With what.
-        payload: What else is needed to do it.
-        case_id: The case that it follows from, where that is known already.
-    """
-
-    kind: ErrandKind
-    subject: str
-    payload: Mapping[str, object]
-    case_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
-    """Something that has to be done.
-
-    Attributes:
-        id: Its number.
-        kind: What is to be done.
-        subject: With what: an ActivityPub id or another name that tells errands of its kind apart.
-        case_id: The case that it follows from; None if from none.
-        payload: What else is needed to do it; empty once it is done.
-        state: How far it has come.
-        due_at: When it is looked at next; while it is worked on, when the lease ends.
-        worker: Who works on it; None if nobody does.
-        tries: How many times it was put back since `tried_since`.
-        lost_leases: How many times a worker was lost with it since `tried_since`.
-        reason: Why it stands where it stands.
-        created_at: When it was added.
-        tried_since: When the present round of tries began.
-        updated_at: When it last moved.
-        finished_at: When it was done or given up.
-    """
-
-    id: int
-    kind: ErrandKind
-    subject: str
-    case_id: int | None
-    payload: dict[str, Any]
-    state: ErrandState
-    due_at: datetime
-    worker: str | None
-    tries: int
-    lost_leases: int
-    reason: str | None
-    created_at: datetime
-    tried_since: datetime
-    updated_at: datetime
-    finished_at: datetime | None
-
 
 _ERRAND: Final = """
     e.id, e.kind, e.subject, e.case_id, e.payload, e.state, e.due_at, e.worker, e.tries, e.lost_leases,
@@ -157,11 +106,11 @@ async def add(
     """
     row = await conn.fetchrow(
         _ADD,
-        _identity_of(kind, subject, case_id),
+        identity_of(kind, subject, case_id),
         kind,
         storable(subject),
         case_id,
-        _storable_value(dict(payload or {})),
+        storable_value(dict(payload or {})),
         now if due_at is None else due_at,
         now,
         NOT_NEEDED,
@@ -209,7 +158,7 @@ async def claim(
     """
     wanted = None if kinds is None else [kind.value for kind in kinds]
     row = await conn.fetchrow(_CLAIM, now, worker, now + lease, wanted)
-    return None if row is None else _build_errand(row)
+    return None if row is None else build_errand(row)
 
 
 _EXTEND_LEASE: Final = """-- extend_errand_lease
@@ -295,7 +244,7 @@ SELECT {_ERRAND} FROM errands AS e WHERE e.id = $1
 async def find(conn: Connection, errand_id: int) -> Errand | None:
     """Find an errand by its id."""
     row = await conn.fetchrow(_FIND, errand_id)
-    return None if row is None else _build_errand(row)
+    return None if row is None else build_errand(row)
 
 
 _LIST: Final = f"""-- list_errands
@@ -315,7 +264,7 @@ async def list_errands(
 ) -> tuple[Errand, ...]:
     """List errands, oldest first, from after an id on; those in any state by default."""
     wanted = None if states is None else [state.value for state in states]
-    return tuple(_build_errand(row) for row in await conn.fetch(_LIST, wanted, after_id, limit))
+    return tuple(build_errand(row) for row in await conn.fetch(_LIST, wanted, after_id, limit))
 
 
 _LIST_OF_CASE: Final = f"""-- list_errands_of_case
@@ -325,7 +274,7 @@ SELECT {_ERRAND} FROM errands AS e WHERE e.case_id = $1 ORDER BY e.id
 
 async def list_of_case(conn: Connection, case_id: int) -> tuple[Errand, ...]:
     """List what follows from a case, done or not."""
-    return tuple(_build_errand(row) for row in await conn.fetch(_LIST_OF_CASE, case_id))
+    return tuple(build_errand(row) for row in await conn.fetch(_LIST_OF_CASE, case_id))
 
 
 _COUNT: Final = """-- count_errands
@@ -371,28 +320,3 @@ RETURNING e.id
 async def purge_errands(conn: Connection, *, before: datetime, limit: int) -> int:
     """Forget errands that ended before a time; return how many."""
     return len(await conn.fetch(_PURGE, before, limit))
-
-
-def _identity_of(kind: ErrandKind, subject: str, case_id: int | None) -> bytes:
-    """Return the 32 bytes by which the same errand is known again."""
-    case = b"" if case_id is None else str(case_id).encode()
-    parts = (kind.value.encode(), subject.encode("utf-8", "surrogatepass"), case)
-    # Each part is preceded by its length, so that no two triples read the same.
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
-
-
-def _storable_value(value: Any) -> Any:
-    """Replace in every text of a JSON value what the database cannot hold."""
-    match value:
-        case str():
-            return storable(value)
-        case dict():
-            return {storable(key): _storable_value(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_storable_value(item) for item in value]
-        case _:
-            return value
-
-
-def _build_errand(row: asyncpg.Record) -> Errand:
-    return Errand(**{**row, "kind": ErrandKind(row["kind"]), "state": ErrandState(row["state"])})
