@@ -87,7 +87,6 @@ def _environment(
     return {
         "mastodon": {"http_proxy": proxy, "SSL_CERT_FILE": everything},
         "gotosocial": {**upper, "SSL_CERT_FILE": everything},
-        "lemmy": {**upper, "SSL_CERT_FILE": everything},
         "piefed": {**upper, "SSL_CERT_FILE": everything, "REQUESTS_CA_BUNDLE": everything},
         "misskey": {"NODE_EXTRA_CA_CERTS": certificate},
     }
@@ -96,7 +95,6 @@ def _environment(
 _HINTS: Final = {
     "mastodon": "in .env.production, for web and sidekiq alike",
     "gotosocial": "and every other server written in Go",
-    "lemmy": "and other servers written in Rust that read the system's authorities",
     "piefed": "and every other server written in Python",
     "misskey": "and every other server on Node; besides, proxy: in .config/default.yml",
 }

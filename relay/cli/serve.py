@@ -121,7 +121,7 @@ def _advise(relay: Relay, settings: Settings, console: Console) -> None:
             "Before you import lists of child abuse material, answer the questions of the legal section; "
             "`breakwater doctor` names them."
         )
-    steps.append("Send POST …/inbox here from your reverse proxy; the README has the nginx lines.")
+    steps.append("Send POST …/inbox here from your reverse proxy; docs/doors.md has the lines for nginx.")
     steps.append("`breakwater doctor` checks everything, `breakwater selftest` repeats the test.")
     for number, step in enumerate(steps, start=1):
         console.print(f"  {number}. {step}", highlight=False, soft_wrap=True)
