@@ -36,7 +36,6 @@ def test_the_advice_names_each_server_and_no_private_key(tmp_path: Path) -> None
     for name in (
         "mastodon",
         "gotosocial",
-        "lemmy",
         "piefed",
         "misskey",
         "SSL_CERT_FILE",
