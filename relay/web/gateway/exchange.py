@@ -82,7 +82,7 @@ class Exchange:
             return answers.malformed()
         async with self.client.open_stream(
             asked.method,
-            str(asked.url),
+            asked.url,
             headers=build_request_headers(asked.headers, via=self.via),
             body=body,
             ports=self.ports,
