@@ -33,8 +33,11 @@ PUBLISHED_KEYS: Final = frozenset(
         "feabd7bb32ade6a0bbf398c109cab299cfca79d714020f3b291967258d46eb11",
         # RFC 7517 Appendix A.1 and RFC 7638 section 3.1.
         "ad32320cf6c596d884b05381ba573aba8ddd5749b4de8f4a23a79f9a89ddaeb2",
-        # This project's own attestation vectors (tests/vectors/make_attestation_vectors.py).
+        # This project's own attestation vectors (tests/vectors/attestation/kit.py): two that attest, two
+        # that ask and answer.
         "3258db7d41c88bccac2093a205ec39955a85effa0ea191ca9cf33e16124de51d",
         "f91a6499565c4089cf27e27521b382a9cb77df0959e2c01ceb64b8b09c4cbbb8",
+        "16d53cca93458e470c8e02591762b72671f91c3c586a60b3aa904cca89f205ec",
+        "bf1979f84186c9c0b648a26e3bd6d9e83d4ed08a374747d6a31a49af614fcfb4",
     }
 )
