@@ -72,6 +72,8 @@ class MediaReference:
             for a bare link that merely might be; what turns out to be a web page is then no media.
         declared_digest: The SHA-256 that the activity claims (`digestMultibase`): a hint for an
             early look-up, never more.
+        attestation: What stands in the activity as the media's `scanAttestation`, in its canonical form.
+            Nothing about it was verified.
     """
 
     url: str
@@ -79,6 +81,7 @@ class MediaReference:
     declared_type: str | None = None
     is_declared: bool = True
     declared_digest: bytes | None = None
+    attestation: bytes | None = None
 
     @property
     def is_inline(self) -> bool:
@@ -165,11 +168,16 @@ class Media:
         data: The octets of the identity-coded response body.
         sha256: 32 bytes, computed while streaming.
         content_type: What the response declared, lower case, without parameters; None if nothing.
+        attestation: What the response carried as `Media-Scan-Attestation`, decoded. Nothing about it was
+            verified.
+        is_attestation_malformed: It carried one that cannot be read, and that counts as none.
     """
 
     data: bytes
     sha256: bytes
     content_type: str | None
+    attestation: bytes | None = None
+    is_attestation_malformed: bool = False
 
 
 class EvidenceBasis(StrEnum):
