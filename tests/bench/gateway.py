@@ -73,13 +73,11 @@ async def count_unscanned() -> dict[str, object]:
         scene = await enter(open_gateway_scene(world))
         cloak = Cloak()
         urls = [*cloak.show_on(world.take_origin()), *cloak.show_on(scene.tls.good)]
-        ways: list[tuple[Backend, Sequence[str]]] = [
-            (await enter(open_python_backend(scene.proxy, scene.authority)), urls)
-        ]
+        backends: list[Backend] = [await enter(open_python_backend(scene.proxy, scene.authority))]
         with contextlib.suppress(pytest.skip.Exception):
-            ways.append((await enter(open_node_backend(scene.proxy, scene.authority)), urls[4:]))
+            backends.append(await enter(open_node_backend(scene.proxy, scene.authority)))
         began = time.perf_counter()
-        tally = await fetch_many(FETCHES, ways=ways, cloak=cloak, database=scene.database)
+        tally = await fetch_many(FETCHES, backends=backends, urls=urls, cloak=cloak, database=scene.database)
         seconds = time.perf_counter() - began
     delivered, withheld = sum(tally.delivered.values()), sum(tally.withheld.values())
     if delivered + withheld != FETCHES or not delivered or not withheld:
@@ -92,7 +90,7 @@ async def count_unscanned() -> dict[str, object]:
         "holds": not tally.unscanned,
         "delivered": delivered,
         "withheld": withheld,
-        "clients": len(ways),
+        "clients": len(backends),
         "fetches_per_second": round(FETCHES / seconds, 1),
     }
 

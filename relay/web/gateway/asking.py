@@ -47,7 +47,7 @@ class Reader:
 
         Args:
             request: As the server read it.
-            tunnel: The https origin that the connection was opened for; None outside of one.
+            tunnel: The origin that the connection was opened for; None where there was no CONNECT.
         """
         headers = tuple(
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
@@ -78,10 +78,10 @@ def _read_url(target: str, headers: Headers, tunnel: FetchUrl | None) -> FetchUr
         return None
     try:
         if tunnel is not None and target.startswith("/"):
-            url = parse_url(f"https://{tunnel.authority}{target}")
+            url = parse_url(f"{tunnel.scheme}://{tunnel.authority}{target}")
         else:
             url = parse_url(target)
-        scheme = "http" if tunnel is None else "https"
+        scheme = "http" if tunnel is None else tunnel.scheme
         # RFC 9112 section 3.2.2 has a proxy ignore Host where the target is absolute; the origin would not,
         # and may serve another site by it.
         is_same = all(

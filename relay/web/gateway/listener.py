@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,9 @@ _MAX_HEAD_BYTES: Final = 16 * 1024
 _CONNECT: Final = b"CONNECT "
 # RFC 8446 section 5.1: the type of a record that carries a handshake; every ClientHello begins with it.
 _TLS_HANDSHAKE: Final = b"\x16"
+# Some clients ask for a way to http servers, too, and speak plainly inside of it. Their requests can be
+# examined like any; they send the first line in one piece.
+_PLAIN_METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ")
 # How long to leave it when no more sockets can be made.
 _EXHAUSTED_PAUSE: Final = timedelta(milliseconds=200)
 
@@ -144,12 +148,16 @@ class Listener:
         return None if is_admitted else answers.FORBIDDEN
 
     async def _open(self, connection: socket.socket, connect: Connect, leaves: Leaves) -> bool:
-        """Answer a CONNECT, open the TLS that follows, and hand over what is inside."""
+        """Answer a CONNECT, open the TLS that follows, if any, and hand over what is inside."""
         await _say(connection, answers.CONNECTED)
         async with asyncio.timeout(_HEAD_WITHIN.total_seconds()):
-            first = await peek(connection, len(_TLS_HANDSHAKE))
-        if first != _TLS_HANDSHAKE:
-            # What is not TLS (mail, plain HTTP, any other protocol) could not be examined.
+            first = await peek(connection, len(_CONNECT))
+        if first.startswith(_PLAIN_METHODS):
+            plain = replace(connect.target, scheme="http")
+            await self._server.take_over(connection, when_over=self._places.release, tunnel=plain)
+            return True
+        if not first.startswith(_TLS_HANDSHAKE):
+            # Mail and any other protocol could not be examined.
             return False
         try:
             await self._server.take_over(

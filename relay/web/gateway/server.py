@@ -64,7 +64,7 @@ class GatewayServer(web.Server):
         Args:
             connection: The socket, which belongs to the server from now on.
             when_over: Called when the connection has ended, unless this raises.
-            tunnel: The https origin that it was opened for.
+            tunnel: The origin that it was opened for; None where there was no CONNECT.
             tls: The server's side of TLS, if it begins with that.
             handshake_within: How long that may take.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from scanner.canary import draw_canary
 from tests.e2e.gateway.raw import Line, ask_once, open_line
 from tests.e2e.raw import send_raw
 from tests.fediverse import behaviours as do
@@ -186,6 +187,21 @@ async def test_a_tunnel_carries_nothing_that_cannot_be_examined(inside: bytes, g
         line.writer.write(inside)
         assert await line.is_closed()
     assert len(good.requests) == before
+
+
+async def test_plain_http_inside_a_tunnel_is_examined_like_any(gateway: GatewayScene, origin: Origin) -> None:
+    origin.on("/document", DOCUMENT)
+    origin.serve_media("/canary.png", draw_canary())
+    authority = f"{origin.host}:{origin.port}"
+    async with open_line(gateway.gateway_port) as line:
+        assert await line.connect(authority) == 200
+        statuses = []
+        for path, host in (("/document", authority), ("/canary.png", authority), ("/document", "a.example")):
+            answer = await line.ask(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert answer is not None
+            statuses.append(answer.status)
+    assert statuses == [200, 403, 400]
+    assert len(origin.requests) == 2
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 FETCHES = 1_000
-WAYS = ("python-http", "python-https", "node-https")
+WAYS = ("python-http", "python-https", "node-http", "node-https")
 
 
 class Host(Protocol):
@@ -72,12 +72,11 @@ async def test_of_a_thousand_fetches_from_origins_that_cloak_none_brings_unscann
     gateway: GatewayScene, backend: PythonBackend, node: NodeBackend, origin: Origin
 ) -> None:
     cloak = Cloak()
-    ways = [
-        (backend, [*cloak.show_on(origin), *cloak.show_on(gateway.tls.good)]),
-        (node, cloak.show_on(gateway.tls.good)),
-    ]
+    urls = [*cloak.show_on(origin), *cloak.show_on(gateway.tls.good)]
 
-    tally = await fetch_many(FETCHES, ways=ways, cloak=cloak, database=gateway.database)
+    tally = await fetch_many(
+        FETCHES, backends=[backend, node], urls=urls, cloak=cloak, database=gateway.database
+    )
 
     assert tally.unscanned == []
     assert tally.others == []

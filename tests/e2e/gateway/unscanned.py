@@ -40,15 +40,15 @@ class Tally:
 
 
 async def fetch_many(
-    count: int, *, ways: Sequence[tuple[Backend, Sequence[str]]], cloak: Cloak, database: Database
+    count: int, *, backends: Sequence[Backend], urls: Sequence[str], cloak: Cloak, database: Database
 ) -> Tally:
-    """Fetch so often, by every backend from its URLs in turn, with changing headers, several at once."""
+    """Fetch so often, by every backend from every URL in turn, with changing headers, several at once."""
     tally, numbers = Tally(), iter(range(count))
 
     async def work() -> None:
         for number in numbers:
-            backend, urls = ways[number % len(ways)]
-            url = urls[number // len(ways) % len(urls)]
+            backend = backends[number % len(backends)]
+            url = urls[number // len(backends) % len(urls)]
             cloak.clock.advance(_STEP)
             got = await backend.fetch(url, headers=_headers_of(number))
             path = url.rpartition("/")[2]

@@ -190,8 +190,8 @@ async def test_a_head_without_an_end_is_cut(scene: Scene) -> None:
     assert answer.startswith(b"HTTP/1.1 431 ") or not answer
 
 
-async def test_what_is_no_tls_after_a_connect_is_not_carried(scene: Scene) -> None:
-    for words in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"EHLO mail.example\r\n", b"SSH-2.0-x\r\n"):
+async def test_what_is_neither_tls_nor_http_after_a_connect_is_not_carried(scene: Scene) -> None:
+    for words in (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET", b"EHLO mail.example\r\n", b"SSH-2.0-x\r\n"):
         answer = await exchange_raw(scene, connect(f"{NAME}:{scene.origin.port}") + words)
         assert answer == b"HTTP/1.1 200 Connection established\r\n\r\n" or not answer
     assert scene.origin.requests == []
