@@ -153,3 +153,17 @@ RETURNING r.id
 async def purge_reliance(conn: Connection, *, before: datetime, limit: int) -> int:
     """Delete what was relied on before a time; return how many."""
     return len(await conn.fetch(_PURGE_RELIANCE, before, limit))
+
+
+_COUNT_OUTCOMES: Final = """-- count_outcomes
+SELECT coalesce(r.outcome, CASE WHEN r.due_at IS NULL THEN 'not_audited' ELSE 'due' END) AS outcome,
+    count(*) AS count
+FROM reliance AS r
+WHERE r.issuer = $1
+GROUP BY 1
+"""
+
+
+async def count_outcomes(conn: Connection, issuer: str) -> dict[str, int]:
+    """Count what was let go on an issuer's word, by what an audit found, 'due' or 'not_audited'."""
+    return {row["outcome"]: int(row["count"]) for row in await conn.fetch(_COUNT_OUTCOMES, issuer)}
