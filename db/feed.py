@@ -35,6 +35,24 @@ class FeedItem:
     object: bytes
 
 
+_TAKE_BATCH: Final = """-- take_batch
+UPDATE feed_counter SET batch_ends_at = CASE WHEN batch_ends_at > $1 THEN batch_ends_at ELSE $2 END
+RETURNING batch_ends_at
+"""
+
+
+async def take_batch(conn: Connection, *, now: datetime, next_end: datetime) -> datetime:
+    """Return when the batch ends that is being filled now.
+
+    Args:
+        conn: Inside of the transaction that adds to the feed; others wait for it to end.
+        now: The time.
+        next_end: When a new batch is to end, if the last one has.
+    """
+    ends_at: datetime = await conn.fetchval(_TAKE_BATCH, now, next_end)
+    return ends_at
+
+
 # The counter's row lock is held to the end of the transaction: whoever has a lower number has committed.
 _TAKE_NUMBERS: Final = """-- take_numbers
 UPDATE feed_counter SET next_seq = next_seq + $1 RETURNING next_seq - $1

@@ -185,7 +185,12 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         )
         workers = Workers(
             tools,
-            WorkerSettings(name=name, count=_WORKERS, withheld_kept=assembly.withheld_kept(settings)),
+            WorkerSettings(
+                name=name,
+                count=_WORKERS,
+                withheld_kept=assembly.withheld_kept(settings),
+                feed_kept=assembly.feed_kept(settings),
+            ),
         )
         errands = ErrandWorkers(
             ErrandTools(

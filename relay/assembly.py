@@ -198,6 +198,12 @@ def attestation_life(settings: Settings, *, has_lists: bool) -> timedelta:
     return timedelta(hours=attest.life_with_lists_hours if has_lists else attest.life_models_only_hours)
 
 
+def feed_kept(settings: Settings) -> timedelta:
+    """Return how long the feed is kept: a day longer than the longest life of an attestation in it."""
+    attest = settings.attest
+    return timedelta(hours=max(attest.life_with_lists_hours, attest.life_models_only_hours), days=1)
+
+
 def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     """Name the addresses that strangers must not make the relay ask: the backend's and its own."""
     server = settings.server

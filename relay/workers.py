@@ -56,11 +56,16 @@ _AFTER_ERROR: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """How many work, under which name, and for how long withheld bytes are kept."""
+    """How many work, under which name, and for how long withheld bytes are kept.
+
+    The feed is kept for the longest life of an attestation and a day, so that a peer that was away for all of
+    it still learns everything that holds.
+    """
 
     name: str
     count: int
     withheld_kept: timedelta
+    feed_kept: timedelta
 
 
 class Workers:
@@ -337,6 +342,7 @@ class Workers:
             database=self._tools.database,
             spool=self._tools.spool,
             withheld_kept=self._settings.withheld_kept,
+            feed_kept=self._settings.feed_kept,
             now=self._now(),
         )
 

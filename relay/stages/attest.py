@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from db import attestations
+from db.feed import FeedKind
+from relay.exchange.publisher import publish_objects
 from relay.model import EvidenceBasis, MediaDecision
 from relay.tools.ulids import build_ulid
 from scanner.report import Coverage as ScanCoverage
@@ -134,9 +136,10 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
     except SignatureError as error:
         _log.error("attestation_not_built error=%s", type(error).__name__)
         return 0
+    is_withheld_share = is_withheld(sha256, secret=tools.identity.secret, now=now, tools=tools)
     # Stored before it can be read: a signature that was given away must never be forgotten.
     async with tools.database.transaction() as conn:
-        await attestations.insert_attestation(
+        is_new = await attestations.insert_attestation(
             conn,
             attestations.StoredAttestation(
                 id=name,
@@ -145,11 +148,13 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
                 state_digest=state.digest,
                 published=published,
                 end_time=body.end_time,
-                is_withheld_share=is_withheld(sha256, secret=tools.identity.secret, now=now, tools=tools),
+                is_withheld_share=is_withheld_share,
                 audience="public",
                 object=signed,
             ),
         )
+        if is_new and not is_withheld_share:
+            await publish_objects(conn, FeedKind.ATTESTATION, (signed,), now=now)
     return 1
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from db import attestations, cases, delivery_lists, errands, keys, media, verdicts, whereabouts
+from db import attestations, cases, delivery_lists, errands, feed, keys, media, mirror, verdicts, whereabouts
 from relay.lifecycle import FINAL, GIVE_UP_AFTER, State, move
 from relay.model import INLINE, MediaDecision
 from relay.tools.limits import share_of
@@ -47,6 +47,7 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     (media.purge_media, timedelta(days=30)),
     (keys.purge_keys, timedelta(days=30)),
     (attestations.purge_attestations, timedelta(days=1)),
+    (mirror.purge_mirrored, timedelta(days=1)),
     (errands.purge_errands, timedelta(days=30)),
     (whereabouts.purge_sightings, timedelta(days=30)),
 )
@@ -93,8 +94,10 @@ async def _end_hold(
             _log.error("dead_letter delivery=%d reason=never_ruled", summary.id)
 
 
-async def forget(*, database: Database, spool: Spool, withheld_kept: timedelta, now: datetime) -> None:
-    """Forget what was kept for its time: sealed bytes, bodies, finished deliveries.
+async def forget(
+    *, database: Database, spool: Spool, withheld_kept: timedelta, feed_kept: timedelta, now: datetime
+) -> None:
+    """Forget what was kept for its time: sealed bytes, bodies, finished deliveries, the feed.
 
     Raises:
         DatabaseError: Some rows were not forgotten; the next round does.
@@ -104,7 +107,7 @@ async def forget(*, database: Database, spool: Spool, withheld_kept: timedelta, 
     except OSError as error:
         _log.error("spool_not_purged error=%s", type(error).__name__)
     async with database.connection() as conn:
-        for purge, kept in _PURGES:
+        for purge, kept in (*_PURGES, (feed.purge_feed, feed_kept)):
             for _ in range(_MAX_BATCHES):
                 if await purge(conn, before=now - kept, limit=_BATCH) < _BATCH:
                     break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -29,6 +30,8 @@ class Ask:
         follows: Redirects are wanted as such, without their bodies.
         judge: Decides from status and headers whether the body is read.
         reserve: Waits for room for the body as it arrives; None where it is short.
+        patience: How much longer than others the far side may take to begin its answer, because it was asked
+            to wait.
     """
 
     method: str
@@ -39,6 +42,7 @@ class Ask:
     max_bytes: int
     follows: bool
     reserve: Reserve | None = None
+    patience: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ class Hopper:
         if not is_admissible(ask.url, self._policy):
             return FetchFailure.REFUSED_URL
         try:
-            async with asyncio.timeout(self._opening_seconds):
+            async with asyncio.timeout(self._opening_seconds + ask.patience.total_seconds()):
                 response = await self._session.request(
                     ask.method,
                     URL(str(ask.url), encoded=True),
