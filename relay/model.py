@@ -188,6 +188,9 @@ class EvidenceBasis(StrEnum):
     RULING = "ruling"
     FETCH = "fetch"
     NOT_MEDIA = "not_media"
+    PEER = "peer"
+    """Our lists hold nothing, and a peer that we rely on says that its own scan found nothing: the report is
+    that of the lists alone, so that it is neither kept as our verdict nor attested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,7 @@ class ClassifierDetector:
 
     essential: Final = False
     need: Final = Need.PIXELS
+    is_costly: Final = True
 
     def __init__(self, classifier: Classifier, calibration: Calibration) -> None:
         self._classifier = classifier

@@ -113,6 +113,10 @@ class Detector(Protocol):
         """What must have been decoded for this detector to be called."""
 
     @property
+    def is_costly(self) -> bool:
+        """Whether it takes so long, or so much money, that another's word may spare it; lookups are not."""
+
+    @property
     def state(self) -> dict[str, object]:
         """What decides the answers: digests, versions, integer thresholds; JSON-able, no floats."""
 

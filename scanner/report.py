@@ -62,6 +62,8 @@ class RunOutcome(StrEnum):
     RAN = "ran"
     NOT_APPLICABLE = "not_applicable"
     FAILED = "failed"
+    SPARED = "spared"
+    """A costly detector that was not asked yet: the report speaks of the others alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

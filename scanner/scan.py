@@ -6,9 +6,10 @@ content: what cannot be examined is `unscannable`, with the reason. In order:
 1. digests of the bytes, whatever they are;
 2. type by magic bytes, against the declared one;
 3. decoding and hashing in the sandbox;
-4. every detector whose need was met;
+4. every detector that is not costly and whose need was met;
 5. where approximate hashes came close to a decision, a second decoding at full resolution;
-6. the verdict: `match` where any finding decides, else `unscannable` where anything was left unseen, else
+6. the costly detectors: classifiers and hosted services;
+7. the verdict: `match` where any finding decides, else `unscannable` where anything was left unseen, else
 `no-match`.
 """
 
@@ -76,6 +77,28 @@ class _Loaded:
         return tuple(one for group in self.by_builder for one in group)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Begun:
+    """A scan that the costly detectors have not seen; what it needs to go on is kept, small.
+
+    Attributes:
+        report: What the others found. Its no-match speaks for them alone, so that nobody must keep it as the
+            verdict on the bytes, nor attest it.
+        is_whole: There is nothing left to ask: `report` is what `finish` returns.
+        sample: What detectors see of the bytes.
+        detectors: All of them, as they were when the scan began.
+        results: The answers of those that were asked, by name.
+        reason: Why the bytes cannot be examined wholly, as far as decoding tells.
+    """
+
+    report: Report
+    is_whole: bool
+    sample: Sample
+    detectors: tuple[Detector, ...]
+    results: dict[str, DetectorResult]
+    reason: UnscannableReason | None
+
+
 class Scanner:
     """Examine bytes; made by `open_scanner`."""
 
@@ -96,6 +119,16 @@ class Scanner:
         Raises:
             ScannerClosedError: The scanner was closed.
         """
+        return self.finish(self.begin(data, declared_type=declared_type))
+
+    def begin(self, data: bytes, *, declared_type: str | None = None) -> Begun:
+        """Examine some bytes by everything but the costly detectors.
+
+        The bytes are decoded once: `finish` goes on from there.
+
+        Raises:
+            ScannerClosedError: The scanner was closed.
+        """
         # Lists may be swapped while this runs; one report speaks of one state.
         detectors = self._loaded.detectors
         prints = Fingerprints(
@@ -110,17 +143,30 @@ class Scanner:
             outcome = self._decode(data, found, detectors)
         reason = obstacle or self._reason_of(outcome)
         sample = _build_sample(data, found, prints, outcome)
-        results = {one.name: self._ask(one, sample) for one in detectors}
-        again = [one for one in detectors if results[one.name].wants_closer_look]
+        results = {one.name: self._ask(one, sample) for one in detectors if not one.is_costly}
+        again = [one for one in detectors if one.name in results and results[one.name].wants_closer_look]
         if again and found is not None:
             closer = self._pool.run(
                 data, Job.of(self._settings, found, is_closer_look=True, wants_pixels=False)
             )
             reason = reason or self._reason_of(closer)
             if closer.reason is None:
-                sample = _build_sample(data, found, prints, closer)
+                # The small frames are those of the first decoding: the second has none.
+                sample = replace(_build_sample(data, found, prints, closer), pixels=sample.pixels)
                 results |= {one.name: self._ask(one, sample) for one in again}
-        return _build_report(detectors, results, reason, sample)
+        return Begun(
+            report=_build_report(detectors, results, reason, sample),
+            is_whole=len(results) == len(detectors),
+            sample=sample,
+            detectors=detectors,
+            results=results,
+            reason=reason,
+        )
+
+    def finish(self, begun: Begun) -> Report:
+        """Ask the costly detectors, too, and return the whole report."""
+        costly = {one.name: self._ask(one, begun.sample) for one in begun.detectors if one.is_costly}
+        return _build_report(begun.detectors, begun.results | costly, begun.reason, begun.sample)
 
     def hash_picture(self, data: bytes) -> PdqHash | UnscannableReason:
         """Compute the exact PDQ hash of a picture as it is shown first; nothing is looked up or judged.
@@ -155,6 +201,11 @@ class Scanner:
         """
         with self._replacing:
             self._loaded = self._load(tuple(lists), self._loaded)
+
+    @property
+    def has_costly_detectors(self) -> bool:
+        """Whether there is anything that another's word could spare."""
+        return any(one.is_costly for one in self._loaded.detectors)
 
     def state(self) -> ScannerState:
         """Say what decides the answers of this scanner."""
@@ -268,13 +319,14 @@ def _build_report(
     reason: UnscannableReason | None,
     sample: Sample,
 ) -> Report:
-    findings = tuple(finding for one in detectors for finding in results[one.name].findings)
+    asked = [one for one in detectors if one.name in results]
+    findings = tuple(finding for one in asked for finding in results[one.name].findings)
     runs = tuple(
         DetectorRun(
             name=one.name,
             version=one.version,
             essential=one.essential,
-            outcome=_outcome_of(results[one.name]),
+            outcome=_outcome_of(results.get(one.name)),
         )
         for one in detectors
     )
@@ -294,7 +346,9 @@ def _build_report(
     )
 
 
-def _outcome_of(result: DetectorResult) -> RunOutcome:
+def _outcome_of(result: DetectorResult | None) -> RunOutcome:
+    if result is None:
+        return RunOutcome.SPARED
     if result.failed is not None:
         return RunOutcome.FAILED
     return RunOutcome.NOT_APPLICABLE if result.not_applicable else RunOutcome.RAN

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from scanner.hashlist import HashList
     from scanner.report import PdqHash, Report, UnscannableReason
-    from scanner.scan import Scanner
+    from scanner.scan import Begun, Scanner
     from signatures.strictjson import JsonObject
 
 _SALT_BYTES = 16
@@ -94,6 +94,23 @@ class Scanning:
         return await loop.run_in_executor(
             self._executor, lambda: self._scanner.scan(data, declared_type=declared_type)
         )
+
+    @property
+    def has_costly_detectors(self) -> bool:
+        """Whether there is anything that a peer's word could spare."""
+        return self._scanner.has_costly_detectors
+
+    async def begin(self, data: bytes, *, declared_type: str | None) -> Begun:
+        """Look bytes up in the lists, in a thread, without the costly detectors."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._executor, lambda: self._scanner.begin(data, declared_type=declared_type)
+        )
+
+    async def finish(self, begun: Begun) -> Report:
+        """Ask the costly detectors, too, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: self._scanner.finish(begun))
 
     async def hash_picture(self, data: bytes) -> PdqHash | UnscannableReason:
         """Compute the PDQ hash of a picture in a thread; the thread waits for a sandboxed worker."""

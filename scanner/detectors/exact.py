@@ -33,6 +33,7 @@ class ExactHashDetector:
     name: Final = NAME
     version: Final = VERSION
     need: Final = Need.DIGESTS
+    is_costly: Final = False
 
     def __init__(self, lists: tuple[HashList, ...], *, advisory: bool) -> None:
         self.advisory = advisory

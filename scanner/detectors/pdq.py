@@ -52,6 +52,7 @@ class PdqDetector:
     name: Final = NAME
     version: Final = VERSION
     need: Final = Need.PICTURE_HASHES
+    is_costly: Final = False
 
     def __init__(self, listed: tuple[_Listed, ...], *, advisory: bool) -> None:
         self.advisory = advisory

@@ -336,6 +336,7 @@ class BrokenDetector:
     name = "broken"
     version = "1"
     need = Need.DIGESTS
+    is_costly = False
     state: Final[dict[str, object]] = {}
 
     def __init__(self, *, essential: bool) -> None:
@@ -440,3 +441,63 @@ def test_health_says_how_the_processes_are(plain_scanner: Scanner) -> None:
     assert health.pool.workers == 1
     assert health.pool.missing == {}
     assert health.lists == 1
+
+
+# What another's word may spare.
+
+
+class CostlyDetector(EagerDetector):
+    """Counts how often it was asked, and decides."""
+
+    need = Need.PIXELS
+    is_costly = True
+
+    def __init__(self) -> None:
+        super().__init__(essential=False)
+        self.frames: list[int] = []
+
+    def detect(self, sample: Sample) -> DetectorResult:
+        self.frames.append(len(sample.pixels))
+        return super().detect(sample)
+
+
+def test_a_scan_that_was_begun_leaves_the_costly_detectors_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    costly = CostlyDetector()
+    with_detector(monkeypatch, costly)
+    with open_scanner(PLAIN) as scanner:
+        begun = scanner.begin(PNG_OF_SECRET)
+        assert costly.frames == []
+        assert not begun.is_whole
+        assert reasons(begun.report) == (Verdict.NO_MATCH, None)
+        assert begun.report.findings == ()
+        assert begun.report.detectors[-1].outcome is RunOutcome.SPARED
+        assert report_from_json(report_to_json(begun.report)) == begun.report
+
+
+def test_a_scan_that_is_finished_says_what_a_whole_one_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    costly = CostlyDetector()
+    with_detector(monkeypatch, costly)
+    with open_scanner(PLAIN) as scanner:
+        assert scanner.has_costly_detectors
+        # The last is large enough for a faster decoding, and a list brings about the closer look.
+        large = encode(SECRET.resize((3600, 2800), Image.Resampling.LANCZOS), "JPEG", quality=80)
+        scanner.replace_lists([list_of(pdq_entry(SECRET))])
+        for data in (PNG_OF_SECRET, encode(OTHER, "PNG"), b"no picture", b"", large):
+            assert scanner.finish(scanner.begin(data)) == scanner.scan(data)
+    # What is decoded twice is shown to the costly detectors all the same.
+    assert costly.frames == [1] * 6
+
+
+def test_known_pictures_are_found_before_anything_costly_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    costly = CostlyDetector()
+    with_detector(monkeypatch, costly)
+    with open_scanner(PLAIN) as scanner:
+        assert scanner.begin(draw_canary()).report.verdict is Verdict.MATCH
+    assert costly.frames == []
+
+
+def test_without_costly_detectors_a_scan_is_whole_when_it_was_begun(scanner: Scanner) -> None:
+    begun = scanner.begin(PNG_OF_SECRET)
+    assert not scanner.has_costly_detectors
+    assert begun.is_whole
+    assert begun.report == scanner.scan(PNG_OF_SECRET)
