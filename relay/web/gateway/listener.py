@@ -1,8 +1,9 @@
 """Take the backend's connections and hand each to what speaks its language.
 
 A connection that does not begin with CONNECT is plain HTTP, and the HTTP server gets it as it is. After a
-CONNECT the backend is answered, and what follows has to be TLS: it is opened with a certificate for the host,
-and the HTTP server gets what is inside. A gateway that opens no TLS makes a tunnel of it.
+CONNECT the backend is answered, and what follows is TLS: it is opened with a certificate for the host, and
+the HTTP server gets what is inside. A gateway that opens no TLS makes a tunnel of it. Plain HTTP after a
+CONNECT goes to the HTTP server, too; nothing else is carried.
 """
 
 from __future__ import annotations
@@ -130,8 +131,7 @@ class Listener:
             await _say(connection, answers.refuse_connect(status))
             return False
         if self._leaves is None:
-            await self._tunnel(connection, connect)
-            return False
+            return await self._tunnel(connection, connect)
         return await self._open(connection, connect, self._leaves)
 
     def _find_obstacle(self, connect: Connect) -> int | None:
@@ -153,9 +153,7 @@ class Listener:
         async with asyncio.timeout(_HEAD_WITHIN.total_seconds()):
             first = await peek(connection, len(_CONNECT))
         if first.startswith(_PLAIN_METHODS):
-            plain = replace(connect.target, scheme="http")
-            await self._server.take_over(connection, when_over=self._places.release, tunnel=plain)
-            return True
+            return await self._serve_plainly(connection, connect)
         if not first.startswith(_TLS_HANDSHAKE):
             # Mail and any other protocol could not be examined.
             return False
@@ -172,14 +170,25 @@ class Listener:
             return False
         return True
 
-    async def _tunnel(self, connection: socket.socket, connect: Connect) -> None:
+    async def _tunnel(self, connection: socket.socket, connect: Connect) -> bool:
+        """Dial for a CONNECT and carry what follows, unless it can be examined."""
         dialled = await self._dialler.dial(connect.target.host, connect.target.port)
         if isinstance(dialled, FetchFailure):
             await _say(connection, answers.refuse_connect(answers.status_of(dialled)))
-            return
+            return False
         with contextlib.closing(dialled):
             await _say(connection, answers.CONNECTED)
+            async with asyncio.timeout(_FIRST_BYTE_WITHIN.total_seconds()):
+                first = await peek(connection, len(_CONNECT))
+            if first.startswith(_PLAIN_METHODS):
+                return await self._serve_plainly(connection, connect)
             await pump(connection, dialled)
+        return False
+
+    async def _serve_plainly(self, connection: socket.socket, connect: Connect) -> bool:
+        plain = replace(connect.target, scheme="http")
+        await self._server.take_over(connection, when_over=self._places.release, tunnel=plain)
+        return True
 
 
 async def _read_connect(connection: socket.socket) -> Connect | None:

@@ -12,6 +12,7 @@ import pytest
 import relay.app
 from relay.tools.dialling import open_dialler
 from relay.tools.fetching import open_guarded_client
+from scanner.canary import draw_canary
 from tests.e2e.gateway.raw import ask_once, open_line
 from tests.e2e.inside import open_inside
 from tests.e2e.process import free_ports
@@ -132,3 +133,17 @@ async def test_a_name_that_is_bound_anew_leads_nowhere_else(
 
     assert origin.host in names.dialled
     assert not set(names.dialled) - {origin.host, "127.0.0.1"}
+
+
+async def test_plain_requests_are_examined_even_where_no_tls_is_opened(
+    world: World, dsn: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = origin.serve_media("/canary.png", draw_canary())
+    async with open_named(world, dsn, Names(), monkeypatch) as port:
+        assert await ask(port, url) == 403
+        async with open_line(port) as line:
+            authority = f"{origin.host}:{origin.port}"
+            assert await line.connect(authority) == 200
+            answer = await line.ask(f"GET /canary.png HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+            assert answer is not None
+            assert answer.status == 403
