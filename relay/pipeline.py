@@ -272,6 +272,8 @@ async def weigh(media: Media, reference: MediaReference, *, tools: LookTools) ->
     Raises:
         DatabaseError: Verdicts could not be read or kept; nothing is known.
     """
+    if media.is_attestation_malformed:
+        tools.metrics.count_attestation(outcome="malformed")
     state = tools.scans.scanning.state_digest
     evidence = await consult(media, reference, database=tools.database, state_digest=state)
     if evidence is None:

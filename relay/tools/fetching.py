@@ -15,12 +15,14 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
 from aiohttp import hdrs
 
 from relay.model import FetchFailure, Media
+from relay.tools.carried import find_carried
 from relay.tools.connections import (
     Lookup,
     SocketMaker,
@@ -45,8 +47,9 @@ if TYPE_CHECKING:
     from relay.tools.policy import FetchPolicy
     from relay.tools.transfers import Reserve
 
-# aiohttp's own default for one line; RFC 9110 section 5.4 leaves the number to the recipient.
-MAX_HEADER_LINE_BYTES: Final = 8190
+# An attestation of the greatest length takes 10,926 characters; the default of aiohttp for a line is 8190.
+# RFC 9110 section 5.4 leaves the number to the recipient.
+MAX_HEADER_LINE_BYTES: Final = 12 * 1024
 READ_BUFFER_BYTES: Final = 256 * 1024
 # What is passed on is buffered once more on its way out, for hundreds of clients at once.
 STREAM_BUFFER_BYTES: Final = 64 * 1024
@@ -110,10 +113,13 @@ class GuardedClient:
         if isinstance(answer, FetchFailure):
             return answer
         declared = header_values(answer.headers, hdrs.CONTENT_TYPE)
+        carried = find_carried(answer.headers)
         return Media(
             data=answer.body.data,
             sha256=answer.body.sha256,
             content_type=(essence_of(declared[0]) or None) if declared else None,
+            attestation=carried.attestation,
+            is_attestation_malformed=carried.is_malformed,
         )
 
     async def fetch_document(self, url: str, *, signer: Signer | None = None) -> Document | FetchFailure:
@@ -139,10 +145,12 @@ class GuardedClient:
         headers: Headers = (),
         body: bytes | None = None,
         max_bytes: int | None = None,
+        patience: timedelta = timedelta(),
     ) -> Answer | FetchFailure:
         """Make exactly one request and return whatever it is answered with, redirects included.
 
         The client frames the message itself: the caller leaves out hop-by-hop headers and Content-Length.
+        With `patience` the far side may take so much longer than others, because it was asked to wait.
         """
         try:
             ask = Ask(
@@ -153,8 +161,9 @@ class GuardedClient:
                 judge=judge_nothing,
                 max_bytes=self._policy.max_bytes if max_bytes is None else max_bytes,
                 follows=False,
+                patience=patience,
             )
-            async with asyncio.timeout(self._policy.total_timeout.total_seconds()):
+            async with asyncio.timeout((self._policy.total_timeout + patience).total_seconds()):
                 answer = await self._hopper.hop(ask)
         except MalformedUrlError:
             return FetchFailure.REFUSED_URL

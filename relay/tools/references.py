@@ -12,7 +12,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from relay.model import Location, MediaReference
+from relay.tools.carried import read_inline
 from relay.tools.markup import find_data_type, find_media_links, parse_media_url
+from signatures.attestation import ATTESTATION_TYPE
 from signatures.digests import parse_digest_multibase
 from signatures.errors import SignatureError
 
@@ -140,6 +142,7 @@ class _Claim:
     media_type: str | None = None
     is_declared: bool = True
     digest: bytes | None = None
+    attestation: bytes | None = None
     is_profile: bool = False
 
 
@@ -172,20 +175,25 @@ class _Collector:
         if known is None or (claim.is_declared and not known.is_declared):
             digest = claim.digest or (known.declared_digest if known else None)
             media_type = claim.media_type or (known.declared_type if known else None)
+            attestation = claim.attestation or (known.attestation if known else None)
             self._references[url] = MediaReference(
                 url=url,
                 location=claim.location,
                 declared_type=media_type,
                 is_declared=claim.is_declared,
                 declared_digest=digest,
+                attestation=attestation,
             )
-        elif (known.declared_type is None and claim.media_type) or (
-            known.declared_digest is None and claim.digest
+        elif (
+            (known.declared_type is None and claim.media_type)
+            or (known.declared_digest is None and claim.digest)
+            or (known.attestation is None and claim.attestation)
         ):
             self._references[url] = replace(
                 known,
                 declared_type=known.declared_type or claim.media_type,
                 declared_digest=known.declared_digest or claim.digest,
+                attestation=known.attestation or claim.attestation,
             )
 
     def found(self) -> FoundReferences:
@@ -262,6 +270,8 @@ def _open_node(node: dict[str, JsonValue], role: _Role, claim: _Claim | None, te
             frames.append((value, _Role.URL, media))
         else:
             is_id = term in _IDS or (term == "href" and "Mention" in types)
+            # An attestation names the policy that it was made under, which is a document and no media.
+            is_id = is_id or (term == "profile" and ATTESTATION_TYPE in types)
             frames.append((value, _Role.IDS if is_id else _Role.TEXT, None))
     return frames
 
@@ -305,6 +315,7 @@ def _read_claim(
         media_type=media_type or None,
         is_declared=is_declared,
         digest=_digest(node, terms),
+        attestation=_attestation(node, terms),
     )
 
 
@@ -337,6 +348,7 @@ def _read_placed(
         media_type=media_type or claim.media_type,
         is_declared=is_declared,
         digest=_digest(node, terms) or claim.digest,
+        attestation=_attestation(node, terms) or claim.attestation,
     )
 
 
@@ -366,3 +378,9 @@ def _digest(node: Mapping[str, JsonValue], terms: Terms) -> bytes | None:
         return parse_digest_multibase(value)
     except SignatureError:
         return None
+
+
+def _attestation(node: Mapping[str, JsonValue], terms: Terms) -> bytes | None:
+    """Return the attestation that a node brings along for its media; None where it brings none."""
+    value = terms.get(node, "scanAttestation")
+    return None if value is None else read_inline(value)

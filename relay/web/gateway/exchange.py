@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from relay.model import FetchFailure
+from relay.tools.carried import find_carried
 from relay.tools.copies import CopyStorageError, CopyTooLargeError, open_copy
 from relay.tools.media_types import essence_of
 from relay.tools.streams import Stream, TransferBroken
@@ -161,7 +162,7 @@ class Exchange:
                     rest = _chain(copy, piece, pieces)
                     without = _OF_THE_CODING if is_unpacked else frozenset[str]()
                     return await self._deliver_unseen(request, stream, declared, rest, without=without)
-            match await self.verdicts.decide(copy, declared):
+            match await self.verdicts.decide(copy, declared, find_carried(stream.headers)):
                 case Answer.REFUSE:
                     return answers.withheld()
                 case Answer.NOT_YET:

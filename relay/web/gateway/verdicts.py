@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from db.errors import DatabaseError
 from relay.model import Door, Location, Media, MediaDecision, MediaReference
 from relay.pipeline import examine_bytes, find_outcome, judge_unseen
+from relay.tools.carried import NOTHING
 from relay.tools.copies import CopyStorageError
 from scanner.errors import ScannerError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from relay.model import MediaOutcome
     from relay.pipeline import Tools
+    from relay.tools.carried import Carried
     from relay.tools.copies import Copy
     from relay.tools.flights import Flights
 
@@ -44,55 +46,78 @@ class Verdicts:
         tools: What the line works with.
         flights: What is being examined now, by digest and declared type.
         within: How long a request waits.
+        door: The door that the copies come in by.
+        location: What they are, as it is written down.
     """
 
     def __init__(
-        self, tools: Tools, flights: Flights[tuple[bytes, str | None], Answer], *, within: timedelta
+        self,
+        tools: Tools,
+        flights: Flights[tuple[bytes, str | None], Answer],
+        *,
+        within: timedelta,
+        door: Door = Door.GATEWAY,
+        location: Location = Location.BACKEND_FETCH,
     ) -> None:
         self._tools = tools
         self._flights = flights
         self._within_seconds = within.total_seconds()
+        self._door = door
+        self._location = location
 
-    async def decide(self, copy: Copy, declared_type: str | None) -> Answer:
-        """Decide about a copy; where nothing can be known in time, it is not released yet."""
-        reference = _refer(declared_type)
+    async def decide(self, copy: Copy, declared_type: str | None, carried: Carried = NOTHING) -> Answer:
+        """Decide about a copy; where nothing can be known in time, it is not released yet.
+
+        Args:
+            copy: The bytes.
+            declared_type: What they are said to be.
+            carried: What came beside them.
+        """
+        reference = self._refer(declared_type)
         digest = copy.sha256
         try:
             async with asyncio.timeout(self._within_seconds):
-                known = await find_outcome(digest, reference, door=Door.GATEWAY, tools=self._tools)
+                known = await find_outcome(digest, reference, door=self._door, tools=self._tools)
                 if known is not None:
                     return _answer(known)
                 return await self._flights.share(
-                    (digest, declared_type), lambda: self._examine(copy, digest, reference)
+                    (digest, declared_type), lambda: self._examine(copy, digest, reference, carried)
                 )
         except _KNOWN_FAILURES as error:
-            _log.warning("gateway_not_examined error=%s", type(error).__name__)
+            _log.warning("media_not_examined door=%s error=%s", self._door.value, type(error).__name__)
             return Answer.NOT_YET
 
     async def decide_unseen(self, declared_type: str | None) -> Answer:
         """Decide about media that cannot be examined as a whole: only the admin's policy can release it."""
         try:
-            outcome = await judge_unseen(_refer(declared_type), door=Door.GATEWAY, tools=self._tools)
+            outcome = await judge_unseen(self._refer(declared_type), door=self._door, tools=self._tools)
         except _KNOWN_FAILURES as error:
-            _log.warning("gateway_not_examined error=%s", type(error).__name__)
+            _log.warning("media_not_examined door=%s error=%s", self._door.value, type(error).__name__)
             return Answer.NOT_YET
         # Another try brings the same: what could not be seen is refused for good.
         return Answer.RELEASE if outcome.decision is MediaDecision.RELEASE else Answer.REFUSE
 
-    async def _examine(self, copy: Copy, digest: bytes, reference: MediaReference) -> Answer:
+    def _refer(self, declared_type: str | None) -> MediaReference:
+        # No address: nothing that is written down says who fetched what.
+        return MediaReference(url="", location=self._location, declared_type=declared_type)
+
+    async def _examine(
+        self, copy: Copy, digest: bytes, reference: MediaReference, carried: Carried
+    ) -> Answer:
         async with self._tools.memory.open_account() as account:
             await account.grow(copy.size)
             data = await copy.read()
             if len(data) != copy.size:
                 # Whoever brought the copy has gone, and took it along before its turn in memory came.
                 raise CopyStorageError("The copy is gone.")
-            media = Media(data=data, sha256=digest, content_type=reference.declared_type)
-            return _answer(await examine_bytes(media, reference, door=Door.GATEWAY, tools=self._tools))
-
-
-def _refer(declared_type: str | None) -> MediaReference:
-    # No address: nothing that is written down about the gateway says who fetched what.
-    return MediaReference(url="", location=Location.BACKEND_FETCH, declared_type=declared_type)
+            media = Media(
+                data=data,
+                sha256=digest,
+                content_type=reference.declared_type,
+                attestation=carried.attestation,
+                is_attestation_malformed=carried.is_malformed,
+            )
+            return _answer(await examine_bytes(media, reference, door=self._door, tools=self._tools))
 
 
 def _answer(outcome: MediaOutcome) -> Answer:

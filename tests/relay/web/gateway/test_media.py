@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.web.gateway import verdicts
 from scanner.canary import draw_canary
+from signatures.fields import ATTESTATION_HEADER, build_attestation_field
 from tests.fediverse import behaviours as do
 from tests.fediverse.wire import build_head
 from tests.images import encode, marker
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
+    from relay.model import Media
     from tests.fediverse.behaviours import Behaviour
     from tests.fediverse.wire import WireRequest
     from tests.relay.web.gateway.scene import Scene
@@ -282,3 +285,30 @@ async def test_a_file_of_sound_or_film_is_withheld_until_it_can_be_examined(scen
     film = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41" + bytes(1000)
     assert (await scene.get(scene.origin.serve_media("/a.mp4", film, "video/mp4"))).status_code == 403
     assert (await scene.get(scene.origin.serve_media("/b", film, "text/plain"))).status_code == 403
+
+
+async def test_the_attestation_beside_a_picture_is_handed_on_to_the_line(scene: Scene) -> None:
+    picture = encode(marker(171), "PNG")
+    field = build_attestation_field(b"what a peer may have signed")
+    url = scene.origin.on("/a.png", do.serve(picture, headers={ATTESTATION_HEADER: field}))
+    seen: list[Media] = []
+    examine = verdicts.examine_bytes
+
+    async def note(media: Media, *rest: object, **more: object) -> object:
+        seen.append(media)
+        return await examine(media, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdicts, "examine_bytes", note)
+        answer = await scene.get(url)
+    assert (answer.content, answer.headers[ATTESTATION_HEADER]) == (picture, field)
+    assert [(one.data, one.attestation) for one in seen] == [(picture, b"what a peer may have signed")]
+
+
+async def test_an_attestation_that_cannot_be_read_is_counted_and_ignored(scene: Scene) -> None:
+    picture = encode(marker(172), "PNG")
+    url = scene.origin.on("/a.png", do.serve(picture, headers={ATTESTATION_HEADER: "nonsense"}))
+    count = 'breakwater_attestations_total{outcome="malformed"}'
+    assert count not in scene.line.tools.metrics.render()[0].decode()
+    assert (await scene.get(url)).content == picture
+    assert f"{count} 1.0" in scene.line.tools.metrics.render()[0].decode()
