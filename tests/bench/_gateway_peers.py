@@ -30,8 +30,8 @@ _OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "proxy-connection"})
 
 
-async def serve_origin(host: str, picture: Path) -> None:
-    """Serve a PNG with a chunk of its own for every path, without a framework's cost."""
+async def serve_origin(host: str, picture: Path, think_ms: int) -> None:
+    """Serve a PNG with a chunk of its own for every path, so many milliseconds away, without a framework."""
     data = await asyncio.to_thread(picture.read_bytes)
     whole, end = data[:-12], data[-12:]
 
@@ -39,6 +39,8 @@ async def serve_origin(host: str, picture: Path) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if think_ms:
+                    await asyncio.sleep(think_ms / 1000)
                 own = build_chunk(head.split(b" ", 2)[1])
                 length = len(whole) + len(own) + len(end)
                 writer.write(
@@ -107,7 +109,9 @@ async def run_until_told(port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve = serve_origin(sys.argv[2], Path(sys.argv[3])) if sys.argv[1] == "origin" else serve_proxy()
     # The loop that the relay has.
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        if sys.argv[1] == "origin":
+            loop.run(serve_origin(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])))
+        else:
+            loop.run(serve_proxy())
