@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import resource
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -35,8 +36,11 @@ PATIENCE_SECONDS: Final = 30
 
 _POLL_SECONDS: Final = 0.02
 
-_ORIGINS: Final = 250
-"""More than the tests take; a listening socket costs nothing."""
+_ORIGINS: Final = 750
+"""More than the tests take; a listening socket costs nothing but its descriptor."""
+
+_A_NET: Final = 250
+_DESCRIPTORS: Final = 4 * _ORIGINS
 
 RESTING: Final = FINAL | {State.HELD}
 """Where a delivery stands until a person or its author moves it."""
@@ -59,13 +63,23 @@ class World:
     @contextlib.asynccontextmanager
     async def open() -> AsyncIterator[World]:
         """Open all servers."""
+        _allow_descriptors()
         async with Fediverse(SystemClock()) as fediverse:
-            origins = [await fediverse.open_origin(host=f"127.0.1.{n + 1}") for n in range(_ORIGINS)]
+            hosts = (f"127.{n // _A_NET + 1}.1.{n % _A_NET + 1}" for n in range(_ORIGINS))
+            origins = [await fediverse.open_origin(host=host) for host in hosts]
             yield World(fediverse, origins)
 
     def take_origin(self) -> Origin:
         """Return a server that no other test uses."""
         return self._origins.pop()
+
+
+def _allow_descriptors() -> None:
+    """Ask for as many descriptors as the servers and their connections may take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _DESCRIPTORS:
+        most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
