@@ -12,7 +12,7 @@ from relay.cli.authority import show_authority
 from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings
 from relay.clock import SystemClock
 from relay.tools.identity import Identity
-from relay.tools.key_files import find_keys, load_or_create_keys, rotate_signing_key
+from relay.tools.key_files import find_keys, load_or_create_keys, rotate_api_key, rotate_signing_key
 
 if TYPE_CHECKING:
     from relay.config import Settings
@@ -55,21 +55,24 @@ def generate_command(*, as_json: bool, **place: Any) -> None:
 
 @keys_group.command("rotate")
 @config_options
+@click.option("--api", is_flag=True, help="The key for what relays ask each other, not the signing key.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def rotate_command(*, yes: bool, as_json: bool, **place: Any) -> None:
-    """Replace the signing key; attestations under the old one stay valid until they run out."""
+def rotate_command(*, api: bool, yes: bool, as_json: bool, **place: Any) -> None:
+    """Replace the signing key; attestations under the old one stay valid until they run out.
+
+    With --api the key for what relays ask and answer each other is replaced. Peers learn the new one from the
+    actor as soon as they meet it.
+    """
+    name = "key for peers" if api else "signing key"
     with explained():
         settings = read_settings(**place)
         if not yes and not as_json:
-            click.confirm(
-                "Replace the signing key? A running relay has to be restarted after it.", abort=True
-            )
-        keys = rotate_signing_key(settings.server.data_dir, now=SystemClock().now())
+            click.confirm(f"Replace the {name}? A running relay has to be restarted after it.", abort=True)
+        data_dir = settings.server.data_dir
+        keys = rotate_api_key(data_dir) if api else rotate_signing_key(data_dir, now=SystemClock().now())
         if not as_json:
-            click.echo(
-                "The signing key is replaced. Restart the relay so that it uses the new one.", err=True
-            )
+            click.echo(f"The {name} is replaced. Restart the relay so that it uses the new one.", err=True)
         _show(settings, keys, as_json=as_json)
 
 
@@ -103,6 +106,13 @@ def _show(settings: Settings, keys: KeyFiles, *, as_json: bool) -> None:
             "publicKeyMultibase": keys.signing_key.public.to_multikey(),
             "fingerprint": keys.signing_key.public.fingerprint,
         },
+        "api": None
+        if keys.api_key is None
+        else {
+            "id": f"{identity.actor}#{keys.api_key.public.to_multikey()}",
+            "publicKeyMultibase": keys.api_key.public.to_multikey(),
+            "fingerprint": keys.api_key.public.fingerprint,
+        },
         "http": {
             "id": identity.http_key_id,
             "publicKeyPem": keys.http_key.public.to_pem(),
@@ -122,6 +132,12 @@ def _show(settings: Settings, keys: KeyFiles, *, as_json: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"actor            {shown['actor']}")
     console.print(f"signs scans      {shown['signing']['id']}")
+    console.print(f"  fingerprint    {shown['signing']['fingerprint']}")
+    if shown["api"] is None:
+        console.print("asks peers       no key yet; it is made when the relay starts")
+    else:
+        console.print(f"asks peers       {shown['api']['id']}")
+        console.print(f"  fingerprint    {shown['api']['fingerprint']}")
     console.print(f"signs requests   {shown['http']['id']}")
     console.print(f"  fingerprint    {shown['http']['fingerprint']}")
     for one in shown["retired"]:

@@ -141,7 +141,11 @@ async def store_keys(conn: Connection, facts: PeerFacts, *, now: datetime) -> Ke
             at=now,
             actor=facts.actor,
             event="peer_key_revoked",
-            detail={"key": parse_multikey(key.multikey).fingerprint, "since": str(key.revoked)},
+            detail={
+                "peer": facts.domain,
+                "key": parse_multikey(key.multikey).fingerprint,
+                "since": str(key.revoked),
+            },
         )
     return KeyChanges(
         added=tuple(key_id for key_id in shown if key_id not in known),

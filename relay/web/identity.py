@@ -9,16 +9,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from relay.exchange.discovery import APPLICATION_REL, MODERATION, RELATIONSHIP, ROLE_NAME, SERVICE_REL
 from relay.tools.identity import SOFTWARE_NAME, SOFTWARE_VERSION, Identity
 from relay.web import problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# FEP-2677 and FEP-d556: the relation types that lead from a host to its application actor.
-_APPLICATION_REL: Final = "https://www.w3.org/ns/activitystreams#Application"
-_SERVICE_REL: Final = "https://www.w3.org/ns/activitystreams#Service"
-_RELATIONSHIP: Final = "https://www.w3.org/ns/activitystreams#relationship"
 _NODEINFO_21: Final = "http://nodeinfo.diaspora.software/ns/schema/2.1"
 
 _ACTIVITY_JSON: Final = "application/activity+json"
@@ -83,12 +80,16 @@ class IdentityPages:
         }
         if resource in bare:
             link = {
-                "rel": _SERVICE_REL,
+                "rel": SERVICE_REL,
                 "type": _ACTIVITY_JSON,
                 "href": self.identity.actor,
-                "properties": {_RELATIONSHIP: "moderation"},
+                # A server beside us may name actors for other purposes; this tells ours apart.
+                "properties": {ROLE_NAME: MODERATION, RELATIONSHIP: MODERATION},
             }
-            return _json({"subject": resource, "links": [link]}, "application/jrd+json")
+            return _json(
+                {"subject": resource, "aliases": [self.identity.actor], "links": [link]},
+                "application/jrd+json",
+            )
         if resource in {account, self.identity.actor}:
             link = {"rel": "self", "type": _ACTIVITY_JSON, "href": self.identity.actor}
             return _json(
@@ -101,7 +102,7 @@ class IdentityPages:
         """Answer with the NodeInfo links, the application actor among them (FEP-2677)."""
         links = [
             {"rel": _NODEINFO_21, "href": f"{self.identity.base_url}/nodeinfo/2.1"},
-            {"rel": _APPLICATION_REL, "href": self.identity.actor},
+            {"rel": APPLICATION_REL, "href": self.identity.actor},
         ]
         return _json({"links": links}, "application/json")
 
