@@ -1,4 +1,4 @@
-"""Names that lead inside: every answer is judged before anything is dialled, by http and through tunnels."""
+"""Names that lead inside, and strangers who ask: judged before anything is dialled, in tunnels as well."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Names:
 
 @contextlib.asynccontextmanager
 async def open_named(
-    world: World, dsn: str, names: Names, monkeypatch: pytest.MonkeyPatch
+    world: World, dsn: str, names: Names, monkeypatch: pytest.MonkeyPatch, **more: str
 ) -> AsyncIterator[int]:
     """Run a relay for which these are the names, and yield the port of its gateway, which opens no TLS."""
     for opened in (open_guarded_client, open_dialler):
@@ -85,7 +85,7 @@ async def open_named(
         "gateway_port": str(port),
         "gateway_ports": ",".join(map(str, (80, 443, *world.ports))),
     }
-    async with open_inside(world, dsn=dsn, **settings):
+    async with open_inside(world, dsn=dsn, **settings, **more):
         with names.watch():
             yield port
 
@@ -147,3 +147,19 @@ async def test_plain_requests_are_examined_even_where_no_tls_is_opened(
             answer = await line.ask(f"GET /canary.png HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
             assert answer is not None
             assert answer.status == 403
+
+
+async def test_nobody_becomes_the_backend_by_saying_so(
+    world: World, dsn: str, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = origin.on("/a", do.serve(b"{}", "application/json"))
+    allowed = {"gateway_allowed_clients": "127.0.0.9/32"}
+    forged = "X-Forwarded-For: 127.0.0.9\r\nForwarded: for=127.0.0.9\r\nX-Real-IP: 127.0.0.9\r\n"
+    async with open_named(world, dsn, Names(), monkeypatch, **allowed) as port:
+        place = f"{origin.host}:{origin.port}"
+        answer = await ask_once(port, f"GET {url} HTTP/1.1\r\nHost: {place}\r\n{forged}\r\n".encode())
+        assert answer is not None
+        assert answer.status == 403
+        async with open_line(port) as line:
+            assert await line.connect(place, lines=forged) == 403
+    assert origin.requests == []

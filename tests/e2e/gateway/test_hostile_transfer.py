@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,6 +187,33 @@ async def test_a_bomb_has_nothing_to_go_off_in(
     got = await backend.fetch(origin.on("/bomb.png", do.serve(bomb, headers={"Content-Encoding": "gzip"})))
     assert got.status == 403
     assert read_peak_bytes(gateway.relay.pid) - before < 150_000_000
+
+
+def build_png_header(width: int, height: int) -> bytes:
+    """Build a PNG that claims a size and holds nothing of it."""
+
+    def build_chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = build_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return SIGNATURE + header + build_chunk(b"IDAT", zlib.compress(bytes(1000))) + build_chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (build_png_header(50_000, 50_000), "image/png"),
+        (build_png_header(2**31 - 1, 2**31 - 1), "image/png"),
+        (b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b",", "image/gif"),
+    ],
+)
+async def test_a_picture_that_claims_a_monstrous_size_is_refused(
+    body: bytes, content_type: str, gateway: GatewayScene, backend: PythonBackend, origin: Origin
+) -> None:
+    before = read_peak_bytes(gateway.relay.pid)
+    got = await backend.fetch(origin.on("/bomb", do.serve(body, content_type)))
+    assert got.status == 403
+    assert read_peak_bytes(gateway.relay.pid) - before < 50_000_000
 
 
 @pytest.mark.parametrize(
