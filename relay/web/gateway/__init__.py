@@ -5,6 +5,7 @@ connect    reads a CONNECT
 access     who may ask, and for what
 tunnel     bytes that pass unseen (without a certificate authority)
 exchange   one request and its answer
+passage    what passes of an answer, and how
 headers    what of them goes on
 kinds      whether the first bytes of an answer may be media
 coding     what lies inside a content coding, within bounds

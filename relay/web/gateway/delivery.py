@@ -52,7 +52,7 @@ async def send(
         status: The origin's.
         reason: The origin's.
         headers: The origin's, but for those of its connection.
-        body: The pieces; None where there is no body.
+        body: The pieces; None where there is no body. None of them is sent to who asks for a head.
     """
     response = OriginResponse(status=status, reason=reason, headers=CIMultiDict(headers))
     try:
@@ -60,7 +60,7 @@ async def send(
     except ValueError:
         # A header that cannot be written as one.
         return answers.bad_answer()
-    if body is None:
+    if body is None or request.method == "HEAD":
         return response
     try:
         async for piece in body:

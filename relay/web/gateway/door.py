@@ -16,9 +16,11 @@ from aiohttp import web
 from relay.errors import StartupError
 from relay.tools.flights import open_flights
 from relay.tools.leaves import Leaves
+from relay.web.gateway import answers
 from relay.web.gateway.asking import Reader
 from relay.web.gateway.exchange import Exchange
 from relay.web.gateway.listener import Listener
+from relay.web.gateway.passage import Passage
 from relay.web.gateway.server import GatewayServer
 from relay.web.gateway.verdicts import Verdicts
 
@@ -103,11 +105,14 @@ async def open_gateway(
         listening = stack.enter_context(_listen(settings.host, settings.port))
         exchange = Exchange(
             client=client,
-            verdicts=Verdicts(
-                tools, await stack.enter_async_context(open_flights()), within=settings.release_within
+            passage=Passage(
+                verdicts=Verdicts(
+                    tools, await stack.enter_async_context(open_flights()), within=settings.release_within
+                ),
+                copies=_make_directory(settings.copies),
+                max_bytes=tools.max_media_bytes,
+                words=answers,
             ),
-            copies=_make_directory(settings.copies),
-            max_bytes=tools.max_media_bytes,
             ports=settings.access.ports,
             via=via,
         )
