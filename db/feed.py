@@ -113,16 +113,55 @@ async def read(
     return tuple(_build_item(row) for row in await conn.fetch(_READ, cursor, peer, visible_at, limit))
 
 
-_BOUNDS: Final = """-- bounds
-SELECT (SELECT min(f.seq) FROM feed AS f) AS oldest, c.next_seq - 1 AS newest FROM feed_counter AS c
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSpan:
+    """How far the feed reaches.
+
+    Attributes:
+        oldest: The oldest number retained, or else the next one that is given.
+        visible: The newest number that can be seen; one less than `oldest` if there is none.
+        newest: The newest number that was given.
+    """
+
+    oldest: int
+    visible: int
+    newest: int
+
+
+# From the end, where what cannot be seen yet is the work of a minute.
+_FIND_SPAN: Final = """-- find_span
+SELECT
+    (SELECT min(f.seq) FROM feed AS f) AS oldest,
+    (
+        SELECT f.seq FROM feed AS f
+        WHERE $1::timestamptz IS NULL OR f.visible_at <= $1
+        ORDER BY f.seq DESC
+        LIMIT 1
+    ) AS visible,
+    c.next_seq - 1 AS newest
+FROM feed_counter AS c
 """
 
 
-async def bounds(conn: Connection) -> tuple[int, int]:
-    """Return the oldest number retained (or else the next one), and the newest that was given."""
-    [row] = await conn.fetch(_BOUNDS)
+async def find_span(conn: Connection, *, visible_at: datetime | None) -> FeedSpan:
+    """Find how far the feed reaches for ordinary peers at a time, or with None for allied ones."""
+    [row] = await conn.fetch(_FIND_SPAN, visible_at)
     newest = int(row["newest"])
-    return (newest + 1 if row["oldest"] is None else int(row["oldest"])), newest
+    oldest = newest + 1 if row["oldest"] is None else int(row["oldest"])
+    visible = oldest - 1 if row["visible"] is None else int(row["visible"])
+    return FeedSpan(oldest=oldest, visible=visible, newest=newest)
+
+
+_FIND_NEXT_VISIBLE: Final = """-- find_next_visible
+SELECT min(f.visible_at) FROM feed AS f
+WHERE f.seq > $1 AND f.visible_at > $2 AND (f.peer IS NULL OR f.peer = $3)
+"""
+
+
+async def find_next_visible(conn: Connection, *, cursor: int, peer: str, now: datetime) -> datetime | None:
+    """Find when a peer sees the next of what was added already; None if that is nothing."""
+    found: datetime | None = await conn.fetchval(_FIND_NEXT_VISIBLE, cursor, now, peer)
+    return found
 
 
 _PURGE: Final = """-- purge

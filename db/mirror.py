@@ -119,6 +119,31 @@ async def count_mirrored(conn: Connection, *, now: datetime) -> dict[str, int]:
     return {row["issuer"]: int(row["count"]) for row in await conn.fetch(_COUNT_MIRRORED, now)}
 
 
+_COUNT_RECEIVED: Final = """-- count_received
+SELECT date_trunc('hour', m.received_at, 'UTC') AS hour, count(*) AS count
+FROM mirror AS m
+WHERE m.issuer = $1 AND m.received_at > $2
+GROUP BY hour
+"""
+
+
+async def count_received(conn: Connection, *, issuer: str, since: datetime) -> dict[datetime, int]:
+    """Count what came from an issuer since a time, by the hour in which it came."""
+    rows = await conn.fetch(_COUNT_RECEIVED, issuer, since)
+    return {row["hour"]: int(row["count"]) for row in rows}
+
+
+_COUNT_ALL: Final = """-- count_all
+SELECT count(*) FROM (SELECT FROM mirror LIMIT $1) AS m
+"""
+
+
+async def count_all(conn: Connection, *, limit: int) -> int:
+    """Count everything, ended or not, up to a limit."""
+    count: int = await conn.fetchval(_COUNT_ALL, limit)
+    return count
+
+
 _DELETE_MIRRORED: Final = """-- delete_mirrored
 DELETE FROM mirror AS m
 WHERE m.id IN (

@@ -18,8 +18,20 @@ from signatures.http import ACCEPT_SIGNATURE
 _RETRY_AFTER_S: Final = 60
 
 
-def _problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = json.dumps({"type": "about:blank", "status": status, "title": title, "detail": detail})
+# What peers sign by: the profile of FASP.
+_ACCEPT_PEER_SIGNATURE: Final = 'sig1=("@method" "@target-uri" "content-digest");created;keyid;alg="ed25519"'
+
+
+def _problem(
+    status: int,
+    title: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    *,
+    more: dict[str, str | int] | None = None,
+) -> web.Response:
+    members = {"type": "about:blank", "status": status, "title": title, "detail": detail, **(more or {})}
+    body = json.dumps(members)
     return web.Response(
         status=status, body=body.encode(), content_type="application/problem+json", headers=headers
     )
@@ -72,6 +84,51 @@ def bad_webhook_signature() -> web.Response:
 def not_a_peer() -> web.Response:
     """Answer a signed request from somebody who is not a peer."""
     return _problem(403, "Not a peer", "This relay answers its peers only. Ask its admin to add your relay.")
+
+
+def refused_peer_signature(detail: str) -> web.Response:
+    """Answer a request of the peer API that is not signed by its profile, whoever made it."""
+    return _problem(401, "Signature refused", detail, {"Accept-Signature": _ACCEPT_PEER_SIGNATURE})
+
+
+def no_peer_of_ours(detail: str) -> web.Response:
+    """Answer a request of the peer API from anybody who may not ask: who that is, is never said."""
+    return _problem(403, "Not a peer", detail)
+
+
+def asking_too_often() -> web.Response:
+    """Answer a peer that asks more than it may."""
+    return _problem(
+        429,
+        "Too many requests",
+        "This relay bounds what each peer may ask in a minute. Ask again later.",
+        {"Retry-After": str(_RETRY_AFTER_S)},
+    )
+
+
+def question_too_large(max_bytes: int) -> web.Response:
+    """Answer a request of the peer API that is over the limit."""
+    return _problem(413, "Body too large", f"This takes at most {max_bytes} bytes.")
+
+
+def future_cursor() -> web.Response:
+    """Answer a cursor that is beyond everything that was given out."""
+    return _problem(
+        400,
+        "Future cursor",
+        "This relay has not got as far as that. If it lost a part of its past, begin again from 0.",
+        more={"error": "FutureCursor"},
+    )
+
+
+def too_broad(bits: int) -> web.Response:
+    """Answer prefixes of too few bits, or so many that what begins with them does not fit into an answer."""
+    return _problem(
+        400,
+        "Too broad",
+        f"Prefixes have {bits} bits here, and what they bring must fit into an answer. Ask for fewer.",
+        more={"error": "TooBroad", "bits": bits},
+    )
 
 
 def not_a_relay() -> web.Response:

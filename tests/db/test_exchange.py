@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from db import alerts, cases, feed, mirror, peer_keys, peering, peers, reliance, standings
 from db.alerts import Alert
-from db.feed import FeedKind
+from db.feed import FeedKind, FeedSpan
 from db.mirror import MirroredAttestation
 from db.peer_keys import PeerKey
 from db.peers import Following, Peer, Tier
@@ -184,9 +184,10 @@ async def test_the_feed_is_read_in_order_and_ordinary_peers_wait_for_the_batch(d
         assert await read(0, batch) == [b"a", b"b"]
         assert await read(0, None, limit=1) == [b"a"]
         assert await read(first, None) == [b"b"]
-        assert await feed.bounds(conn) == (1, 3)
+        assert await feed.find_span(conn, visible_at=NOW) == FeedSpan(oldest=1, visible=0, newest=3)
+        assert await feed.find_span(conn, visible_at=batch) == FeedSpan(oldest=1, visible=3, newest=3)
         assert await feed.purge_feed(conn, before=batch, limit=9) == 3
-        assert await feed.bounds(conn) == (4, 3)
+        assert await feed.find_span(conn, visible_at=None) == FeedSpan(oldest=4, visible=3, newest=3)
 
 
 async def test_no_row_of_the_feed_appears_below_one_that_was_read(database: Database) -> None:
