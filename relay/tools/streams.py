@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 _HEADER_ENCODING: Final = "latin-1"
 # What is handed out at once. The loop may bring four times as much, and whoever reads holds it once more.
 MAX_CHUNK_BYTES: Final = 64 * 1024
+
+# RFC 9110 section 5.6.2. RFC 9112 section 5.1 has a proxy remove what is white between a name and its colon;
+# whoever sends it wants to be read in two ways.
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class TransferBroken(BreakwaterError):  # noqa: N818 (it says what happened to the transfer, not to us)
@@ -269,7 +274,10 @@ def _is_framed_once(headers: Headers) -> bool:
     RFC 9112 section 6.3: a message with both Transfer-Encoding and Content-Length "might indicate an attempt
     to perform request smuggling or response splitting" and "ought to be handled as an error". A transfer
     coding other than chunked would be left in the octets, whose reader is not told of it.
+    A name that is not one says to some programs where the body ends, and nothing to the others.
     """
+    if not all(_TOKEN.fullmatch(name) for name, _ in headers):
+        return False
     lengths = set(header_values(headers, hdrs.CONTENT_LENGTH))
     codings = header_values(headers, hdrs.TRANSFER_ENCODING)
     if codings:

@@ -36,7 +36,9 @@ _OK: Final = 200
 _PARTIAL: Final = 206
 _UNSATISFIABLE: Final = 416
 _FIRST_FINAL: Final = 200
-_WITHOUT_BODY: Final = frozenset((204, 205, 304))
+# RFC 9112 section 6.3. An answer of any other status has the body that its headers announce: to pass on the
+# one without the other would make the next answer a part of this one.
+_WITHOUT_BODY: Final = frozenset((204, 304))
 
 # What no longer holds once a body was unpacked: these speak of the packed octets (RFC 9530 section 2).
 _OF_THE_CODING: Final = frozenset({"content-encoding", "content-length", "content-digest", "content-md5"})
