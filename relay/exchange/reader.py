@@ -27,7 +27,7 @@ from relay.exchange.intake import admit_page
 from relay.exchange.quota import Quota
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from db.feed import FeedItem
@@ -53,17 +53,11 @@ _PAUSE_OVER_QUOTA: Final = timedelta(seconds=10)
 
 
 class Hook(Protocol):
-    """What takes in the revocations and notices of a feed."""
+    """What verifies the revocations and notices of a feed, and says what is to be done about each."""
 
-    async def __call__(  # noqa: D102 (the class says it)
-        self, conn: Connection, peer: Peer, item: FeedItem, *, now: datetime
-    ) -> None: ...
-
-
-class Heard(Protocol):
-    """What is told which bytes new attestations are about, once they can be found in the mirror."""
-
-    def __call__(self, digests: Sequence[bytes]) -> None: ...  # noqa: D102 (the class says it)
+    async def __call__(  # noqa: D102
+        self, peer: Peer, item: FeedItem, *, now: datetime
+    ) -> Callable[[Connection], Awaitable[object]] | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +69,9 @@ class ReaderTools:
         client: Asks the peers.
         clock: The time.
         refresh: Fetches the keys of a peer again.
-        take: Takes in revocations and notices, in the transaction that moves the cursor. It may be called
-            again for the same item, and must not raise over what is wrong with one.
-        heard: Is told what is new.
+        take: Verifies revocations and notices, perhaps several times; what it returns is done in the
+            transaction that moves the cursor on past them. What is wrong with one is for it to report: it
+            raises only to be called again.
         allow_http: Admit issuers without TLS, in test set-ups.
     """
 
@@ -86,7 +80,6 @@ class ReaderTools:
     clock: Clock
     refresh: Refetch
     take: Hook
-    heard: Heard
     allow_http: bool = False
 
 
@@ -172,10 +165,14 @@ class FeedReader:
 
     async def _store(self, peer: Peer, page: FeedPage) -> Turn:
         now = self._tools.clock.now()
+        effects = [
+            await self._tools.take(peer, item, now=now)
+            for item in page.items
+            if item.kind is not FeedKind.ATTESTATION
+        ]
         raws = [item.object for item in page.items if item.kind is FeedKind.ATTESTATION]
         room = await self._quota.find_room(peer.actor, now=now)
         admitted = await self._admit(peer, raws[:room], now=now)
-        others = [item for item in page.items if item.kind is not FeedKind.ATTESTATION]
         async with self._tools.database.transaction() as conn:
             is_ours = await peering.set_cursor(
                 conn, peer.actor, expected=peer.feed_cursor, to=page.cursor, now=now
@@ -184,11 +181,10 @@ class FeedReader:
                 # Another replica has read this page.
                 return Turn(is_more=len(page.items) == MAX_PAGE)
             await mirror.put_mirrored(conn, admitted)
-            for item in others:
-                await self._tools.take(conn, peer, item, now=now)
+            for effect in effects:
+                if effect is not None:
+                    await effect(conn)
         self._quota.note(peer.actor, seen=len(raws[:room]), kept=len(admitted), now=now)
-        if admitted:
-            self._tools.heard([one.sha256 for one in admitted])
         if room < len(raws):
             _log.warning("feed_over_quota peer=%s left_out=%d", peer.domain, len(raws) - room)
             return Turn(pause=_PAUSE_OVER_QUOTA, left_out=len(raws) - len(admitted))
