@@ -123,7 +123,7 @@ def explain_letter(letter: Letter) -> str:
     if letter.due_at is None:
         return f"{letter.kind} was given up after {letter.tries} tries: {letter.reason}"
     again = letter.due_at.isoformat(timespec="minutes")
-    return f"{letter.kind} was not delivered: {letter.reason}; tried {letter.tries} times, again at {again}"
+    return f"{letter.kind} was not delivered: {letter.reason}; try {letter.tries + 1} is at {again}"
 
 
 def explain_standing(standing: Standing, *, now: datetime) -> str:

@@ -35,6 +35,33 @@ def test_rotation_asks_first(tmp_path: Path) -> None:
     assert answer("keys", "show", data_dir=tmp_path)["signing"] != made["signing"]
 
 
+def test_the_key_for_peers_is_replaced_alone(tmp_path: Path) -> None:
+    made = answer("keys", "generate", data_dir=tmp_path)
+    assert made["api"]["id"].startswith(made["actor"] + "#z6Mk")
+    assert made["api"]["fingerprint"] != made["signing"]["fingerprint"]
+    rotated = answer("keys", "rotate", "--api", data_dir=tmp_path)
+    assert rotated["api"] != made["api"]
+    assert rotated == {**made, "api": rotated["api"]}
+    text = breakwater("keys", "show", data_dir=tmp_path).output
+    assert rotated["api"]["fingerprint"] in text
+
+
+def test_keys_from_before_there_was_one_for_peers_are_shown_and_completed(tmp_path: Path) -> None:
+    made = answer("keys", "generate", data_dir=tmp_path)
+    (tmp_path / "keys" / "api.pem").unlink()
+    assert answer("keys", "show", data_dir=tmp_path) == {**made, "api": None}
+    assert "made when the relay starts" in breakwater("keys", "show", data_dir=tmp_path).output
+    completed = answer("keys", "generate", data_dir=tmp_path)
+    assert completed["api"] is not None
+    assert completed["signing"] == made["signing"]
+
+
 def test_no_private_key_is_ever_printed(tmp_path: Path) -> None:
-    for words in (["generate"], ["show"], ["rotate", "--yes"], ["show", "--json"]):
+    for words in (
+        ["generate"],
+        ["show"],
+        ["rotate", "--yes"],
+        ["rotate", "--api", "--yes"],
+        ["show", "--json"],
+    ):
         assert "PRIVATE" not in breakwater("keys", *words, data_dir=tmp_path).output

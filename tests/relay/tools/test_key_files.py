@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.errors import StartupError
-from relay.tools.key_files import RETIREMENT, find_keys, load_or_create_keys, rotate_signing_key
+from relay.tools.key_files import (
+    RETIREMENT,
+    find_keys,
+    load_or_create_keys,
+    rotate_api_key,
+    rotate_signing_key,
+)
 from signatures.keys import KeyAlgorithm
 
 if TYPE_CHECKING:
@@ -76,6 +82,30 @@ def test_rotation_keeps_the_old_public_key_until_its_attestations_are_over(tmp_p
     again = rotate_signing_key(tmp_path, now=NOW)
     assert len(again.retired) == 2
     assert find_keys(tmp_path) == again
+
+
+def test_an_install_from_before_there_was_a_key_for_peers_gets_one_and_keeps_the_rest(tmp_path: Path) -> None:
+    made = load_or_create_keys(tmp_path)
+    (tmp_path / "keys" / "api.pem").unlink()
+    found = find_keys(tmp_path)
+    assert found is not None
+    assert found.api_key is None
+    assert not (tmp_path / "keys" / "api.pem").exists()
+    completed = load_or_create_keys(tmp_path)
+    assert completed.api_key not in {None, made.api_key}
+    assert (completed.http_key, completed.signing_key, completed.secret) == (
+        made.http_key,
+        made.signing_key,
+        made.secret,
+    )
+
+
+def test_rotating_the_key_for_peers_leaves_the_others(tmp_path: Path) -> None:
+    before = load_or_create_keys(tmp_path)
+    after = rotate_api_key(tmp_path)
+    assert after.api_key not in {None, before.api_key}
+    assert (after.signing_key, after.http_key, after.retired) == (before.signing_key, before.http_key, ())
+    assert find_keys(tmp_path) == after
 
 
 def test_a_damaged_list_of_retired_keys_is_named(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ async def door(line: Line) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-async def test_the_actor_is_readable_by_anybody_and_publishes_both_keys(
+async def test_the_actor_is_readable_by_anybody_and_publishes_its_keys(
     line: Line, door: httpx.AsyncClient
 ) -> None:
     answer = await door.get(f"{BASE}/actor")
@@ -43,6 +43,11 @@ async def test_the_actor_is_readable_by_anybody_and_publishes_both_keys(
     assert method["controller"] == line.relay.actor
     assert parse_multikey(method["publicKeyMultibase"]).algorithm.value == "ed25519"
     assert "https://w3id.org/fep/f06a" in str(document["generator"])
+    (asking,) = document["authentication"]
+    assert asking["controller"] == line.relay.actor
+    assert asking["id"] == f"{line.relay.actor}#{asking['publicKeyMultibase']}"
+    assert asking["publicKeyMultibase"] != method["publicKeyMultibase"]
+    assert document["endpoints"] == {"mediaScanApi": f"{line.relay.door_url}{BASE}/api/v1"}
 
 
 async def test_webfinger_finds_the_actor_by_its_account_its_id_and_its_bare_host(
@@ -54,8 +59,17 @@ async def test_webfinger_finds_the_actor_by_its_account_its_id_and_its_bare_host
 
         assert answer.headers["Content-Type"] == "application/jrd+json"
         assert [link["href"] for link in answer.json()["links"]] == [line.relay.actor]
+        assert line.relay.actor in answer.json()["aliases"]
     for stranger in ("acct:someone@else.example", "https://else.example", "", "acct:breakwater@else.example"):
         assert (await door.get("/.well-known/webfinger", params={"resource": stranger})).status_code == 404
+
+
+async def test_the_bare_host_says_what_its_actor_is_for(line: Line, door: httpx.AsyncClient) -> None:
+    answer = await door.get("/.well-known/webfinger", params={"resource": f"{line.relay.door_url}/"})
+    (link,) = answer.json()["links"]
+    assert link["rel"] == "https://www.w3.org/ns/activitystreams#Service"
+    assert set(link["properties"].values()) == {"moderation"}
+    assert "http://schema.org/roleName" in link["properties"]
 
 
 async def test_nodeinfo_leads_to_the_actor(line: Line, door: httpx.AsyncClient) -> None:
