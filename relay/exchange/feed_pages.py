@@ -56,7 +56,8 @@ Turned: TypeAlias = Page | FutureCursor
 class FeedBell:
     """Wakes everybody who waits for something new, in all processes that share the database."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._next = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -79,10 +80,10 @@ class FeedBell:
         self._stopping.set()
         self.ring()
 
-    async def run(self, database: Database) -> None:
+    async def run(self) -> None:
         """Ring whenever something was added to the feed, until stopped."""
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(database.listen(feed.CHANNEL, self.ring))
+            listening = group.create_task(self._database.listen(feed.CHANNEL, self.ring))
             await self._stopping.wait()
             listening.cancel()
 
