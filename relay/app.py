@@ -47,6 +47,7 @@ from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
 from relay.web.admin import AdminPages
 from relay.web.attestations import AttestationDoor
+from relay.web.front.door import MediaFront, open_media_front
 from relay.web.gateway.door import open_gateway
 from relay.web.hash_endpoint import HashDoor
 from relay.web.identity import IdentityPages
@@ -237,6 +238,9 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         if settings.doors.validator or settings.doors.hash_endpoint:
             local = await _build_local_doors(stack, settings, tools, identity)
             await _serve(stack, local, settings.doors.host, settings.doors_port)
+        if settings.exchange.media_front:
+            front = await enter(open_media_front(assembly.build_front_settings(settings), tools=tools))
+            await _serve(stack, _build_front(front), settings.server.host, settings.front_port)
         if settings.gateway.enabled:
             await enter(
                 open_gateway(
@@ -342,6 +346,12 @@ async def _build_local_doors(
         )
     secret = find_door_secret(settings, installation_secret=identity.secret)
     return LocalDoors(secret=secret, doors=doors, metrics=tools.metrics).build()
+
+
+def _build_front(front: MediaFront) -> web.Application:
+    application = web.Application()
+    application.add_routes([web.route("*", "/{path:.*}", front.handle)])
+    return application
 
 
 def _build_admin(pages: AdminPages) -> web.Application:

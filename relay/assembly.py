@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from db.errands import ErrandKind
 from relay.backends.intake import INTAKES
 from relay.config import BackendAction, DeliveryHandling, Retention
+from relay.errors import ConfigError
 from relay.selftest import DoorAddresses
 from relay.stages.act import Acting
 from relay.stages.authenticate import AuthenticationPolicy
@@ -20,7 +21,8 @@ from relay.stages.store import HoldPolicy
 from relay.tools.door_secret import build_addresses, find_door_secret
 from relay.tools.limits import Backlog, FairShare
 from relay.tools.policy import FetchPolicy
-from relay.tools.urls import MalformedUrlError, parse_url
+from relay.tools.urls import DEFAULT_PORTS, MalformedUrlError, parse_url
+from relay.web.front.door import FrontSettings
 from relay.web.gateway.access import Access
 from relay.web.gateway.door import GatewaySettings
 from scanner.settings import CLASSIFIERS, ScannerSettings
@@ -163,6 +165,27 @@ def build_gateway_settings(settings: Settings, *, own: tuple[Endpoint, ...]) -> 
     )
 
 
+def build_front_settings(settings: Settings) -> FrontSettings:
+    """Build how the media front works.
+
+    Raises:
+        ConfigError: The address of the server behind it cannot be used.
+    """
+    exchange = settings.exchange
+    try:
+        upstream = parse_url(exchange.media_upstream)
+    except MalformedUrlError as error:
+        raise ConfigError(
+            f"exchange.media_upstream cannot be used ({error}) Write it as http://127.0.0.1:3000."
+        ) from error
+    return FrontSettings(
+        upstream=upstream,
+        paths=exchange.media_paths,
+        trusted_proxies=settings.server.trusted_proxies,
+        copies=settings.server.data_dir / "copies",
+    )
+
+
 def _normalize_host(text: str) -> str:
     """Return a host as it stands in URLs that were read: lower case, in its ASCII form."""
     host = text.strip().strip(".")
@@ -215,9 +238,12 @@ def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         places.append((settings.gateway.host, settings.gateway_port))
     if settings.doors.validator or settings.doors.hash_endpoint:
         places.append((settings.doors.host, settings.doors_port))
-    if settings.backend.url:
-        backend = urlsplit(settings.backend.url)
-        places.append((backend.hostname or "", backend.port or 80))
+    if settings.exchange.media_front:
+        places.append((server.host, settings.front_port))
+    for url in (settings.backend.url, settings.exchange.media_upstream):
+        if url:
+            parts = urlsplit(url)
+            places.append((parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 80)))
     found: list[Endpoint] = []
     for host, port in places:
         try:

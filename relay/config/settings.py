@@ -125,6 +125,7 @@ def _contradictions(settings: Settings) -> list[str]:
         if target.hostname in {server.host, "localhost"} and target.port in {server.port, server.admin_port}:
             problems.append("backend.url is the relay's own address; give that of the server behind it")
     problems += _crowded_ports(settings)
+    problems += _misplaced_media(settings.exchange)
     if settings.uploads.enabled and not settings.uploads.secret.get_secret_value():
         problems.append(
             "uploads.enabled is on without uploads.secret; give the secret that Mastodon shows for the "
@@ -138,6 +139,30 @@ def _contradictions(settings: Settings) -> list[str]:
     if settings.fetch.first_byte_timeout_s > settings.fetch.total_timeout_s:
         problems.append(
             "fetch.first_byte_timeout_s is longer than fetch.total_timeout_s; give it a shorter time"
+        )
+    return problems
+
+
+def _misplaced_media(exchange: Exchange) -> list[str]:
+    """Name what keeps the media front from finding the media; nothing where it is closed."""
+    if not exchange.media_front:
+        return []
+    problems: list[str] = []
+    upstream = urlsplit(exchange.media_upstream)
+    if upstream.scheme not in {"http", "https"} or not upstream.hostname:
+        problems.append(
+            "exchange.media_front is on and exchange.media_upstream is no http(s) address; name the server "
+            "that has the media, for instance http://127.0.0.1:3000"
+        )
+    elif upstream.path.strip("/") or upstream.query or upstream.username:
+        problems.append(
+            "exchange.media_upstream is more than a scheme, a host and a port; leave the rest out, since "
+            "media are asked for there by the paths that they have here"
+        )
+    if not exchange.media_paths or not all(path.startswith("/") for path in exchange.media_paths):
+        problems.append(
+            "exchange.media_paths has to name the beginnings of paths, each with a slash before it, for "
+            "instance /system/"
         )
     return problems
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from relay.errors import BreakwaterError
+from relay.errors import BreakwaterError, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -237,6 +237,22 @@ class _SealedBlocks:
         if self._descriptor is None:
             self._descriptor = _open_unnamed(self._directory)
         return self._descriptor
+
+
+def make_directory(directory: Path) -> Path:
+    """Make the directory in which long copies lie, for nobody else to read, unless it is there.
+
+    Raises:
+        StartupError: It cannot be made.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(
+            f"The directory {directory} cannot be made ({error.strerror}). Sealed copies of what is examined "
+            "on its way through are kept there. Check the owner and the mode of the data directory."
+        ) from error
+    return directory
 
 
 @asynccontextmanager

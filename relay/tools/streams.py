@@ -78,6 +78,7 @@ class Stream:
         self.status = response.status
         self.reason = response.reason or ""
         self.headers = headers
+        self._response = response
         self._content = response.content
         self._policy = policy
         self._clock = clock
@@ -94,6 +95,10 @@ class Stream:
         """
         while chunk := await self._read():
             yield chunk
+
+    def abandon(self) -> None:
+        """Give the connection up, with whatever of the body is still to come."""
+        self._response.close()
 
     async def _read(self) -> bytes:
         try:

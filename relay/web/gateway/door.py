@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from relay.errors import StartupError
+from relay.tools.copies import make_directory
 from relay.tools.flights import open_flights
 from relay.tools.leaves import Leaves
 from relay.web.gateway import answers
@@ -109,7 +110,7 @@ async def open_gateway(
                 verdicts=Verdicts(
                     tools, await stack.enter_async_context(open_flights()), within=settings.release_within
                 ),
-                copies=_make_directory(settings.copies),
+                copies=make_directory(settings.copies),
                 max_bytes=tools.max_media_bytes,
                 words=answers,
             ),
@@ -162,17 +163,6 @@ def _listen(host: str, port: int) -> socket.socket:
             "Another program listens there, or you may not. Stop it, or choose another with gateway.port."
         ) from error
     return listening
-
-
-def _make_directory(directory: Path) -> Path:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartupError(
-            f"The directory {directory} cannot be made ({error.strerror}). The gateway keeps sealed copies "
-            "there of what it examines. Check the owner and the mode of the data directory."
-        ) from error
-    return directory
 
 
 def _announce(authority: Authority | None, tools: Tools) -> None:

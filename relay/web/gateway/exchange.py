@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from relay.model import FetchFailure
-from relay.tools.copies import CopyStorageError
-from relay.tools.streams import TransferBroken
 from relay.web.gateway import answers
-from relay.web.gateway.coding import CodingError
 from relay.web.gateway.headers import build_request_headers
 
 if TYPE_CHECKING:
@@ -60,16 +56,7 @@ class Exchange:
             body=body,
             ports=self.ports,
         ) as stream:
-            if isinstance(stream, FetchFailure):
-                return answers.failed(stream)
-            try:
-                return await self.passage.deliver(request, asked, stream)
-            except TransferBroken as broken:
-                return answers.failed(broken.failure)
-            except CodingError:
-                return answers.bad_answer()
-            except CopyStorageError:
-                return answers.not_yet()
+            return await self.passage.deliver(request, asked, stream)
 
 
 async def _read_body(request: web.BaseRequest, asked: Asked) -> AsyncIterator[bytes] | bytes | None:

@@ -7,13 +7,15 @@ very copy that was examined, or does not go on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from relay.model import FetchFailure
 from relay.tools.carried import find_carried
-from relay.tools.copies import CopyTooLargeError, open_copy
+from relay.tools.copies import CopyStorageError, CopyTooLargeError, open_copy
 from relay.tools.media_types import essence_of
+from relay.tools.streams import TransferBroken
 from relay.web.gateway.bodies import AnswerBody
-from relay.web.gateway.coding import UnknownCodingError, read_coding
+from relay.web.gateway.coding import CodingError, UnknownCodingError, read_coding
 from relay.web.gateway.delivery import send
 from relay.web.gateway.headers import build_answer_headers
 from relay.web.gateway.kinds import may_be_media
@@ -21,7 +23,7 @@ from relay.web.gateway.ranges import find_part
 from relay.web.gateway.verdicts import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from aiohttp import web
@@ -51,18 +53,14 @@ class Words(Protocol):
     def withheld(self) -> web.Response: ...  # noqa: D102 (as in `answers`)
     def not_yet(self) -> web.Response: ...  # noqa: D102
     def bad_answer(self) -> web.Response: ...  # noqa: D102
+    def failed(self, failure: FetchFailure, /) -> web.Response: ...  # noqa: D102
 
 
-class Extras(Protocol):
-    """What a door adds to the bytes that it releases."""
+Describe: TypeAlias = "Callable[[bytes], Awaitable[Headers]]"
+"""Find more headers for bytes of this digest; they take the place of the origin's own of that name."""
 
-    async def find_headers(self, sha256: bytes) -> Headers:
-        """Return more headers for released bytes; they take the place of the origin's own of that name."""
-        ...
-
-    async def pass_unseen(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse | None:
-        """Answer for media that the policy releases unseen in another way; None for as it came."""
-        ...
+PassUnseen: TypeAlias = "Callable[[web.BaseRequest, Asked, Stream], Awaitable[web.StreamResponse | None]]"
+"""Deliver media that the policy releases unseen in another way than as it came; None to leave it at that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,22 +72,40 @@ class Passage:
         copies: The directory in which long copies lie, sealed.
         max_bytes: The longest media that is examined.
         words: How it is said that something is not delivered.
-        extras: What is added; None for nothing.
+        describe: What is said about the bytes that are released; None for nothing.
+        pass_unseen: How long media is delivered that the policy releases unseen; None for as it comes.
     """
 
     verdicts: Verdicts
     copies: Path
     max_bytes: int
     words: Words
-    extras: Extras | None = None
+    describe: Describe | None = None
+    pass_unseen: PassUnseen | None = None
 
-    async def deliver(self, request: web.BaseRequest, asked: Asked, stream: Stream) -> web.StreamResponse:
+    async def deliver(
+        self, request: web.BaseRequest, asked: Asked, stream: Stream | FetchFailure
+    ) -> web.StreamResponse:
         """Deliver what may be delivered of an answer.
 
         Args:
             request: What is answered.
             asked: What the origin was asked.
             stream: Its answer.
+        """
+        if isinstance(stream, FetchFailure):
+            return self.words.failed(stream)
+        try:
+            return await self._deliver(request, asked, stream)
+        except TransferBroken as broken:
+            return self.words.failed(broken.failure)
+        except CodingError:
+            return self.words.bad_answer()
+        except CopyStorageError:
+            return self.words.not_yet()
+
+    async def _deliver(self, request: web.BaseRequest, asked: Asked, stream: Stream) -> web.StreamResponse:
+        """Deliver what may be delivered of an answer.
 
         Raises:
             TransferBroken: The body broke off before any of it was delivered.
@@ -163,8 +179,8 @@ class Passage:
         self, request: web.BaseRequest, asked: Asked, stream: Stream, copy: Copy, *, is_unpacked: bool
     ) -> web.StreamResponse:
         extra: Headers = ()
-        if self.extras is not None and stream.status == _OK:
-            extra = await self.extras.find_headers(copy.sha256)
+        if self.describe is not None and stream.status == _OK:
+            extra = await self.describe(copy.sha256)
         without = (_OF_THE_CODING if is_unpacked else _LENGTH) | {name.lower() for name, _ in extra}
         headers = [*build_answer_headers(stream.headers, without=without), *extra]
         part = None
@@ -201,9 +217,10 @@ class Passage:
             case Answer.NOT_YET:
                 return self.words.not_yet()
             case Answer.RELEASE:
-                again = None if self.extras is None else await self.extras.pass_unseen(request, asked)
-                if again is not None:
-                    return again
+                if self.pass_unseen is not None:
+                    passed = await self.pass_unseen(request, asked, stream)
+                    if passed is not None:
+                        return passed
                 return await _pass(request, stream, body, without=without)
 
 
