@@ -12,10 +12,11 @@ const CONTEXT = JSON.stringify([
   "https://w3id.org/security/data-integrity/v2",
   "https://w3id.org/fep/f06a",
 ]);
-const TYPES = ["MediaScanAttestation", "MediaScanRevocation"];
+const TYPES = ["MediaScanAttestation", "MediaScanRevocation", "MediaScanAlert", "MediaScanDoubt"];
 const MAX_AHEAD = 5 * 60;
 const MAX_LIFE = 30 * 24 * 60 * 60;
 const MEDIA_TYPE = /^(?:image|video|audio)\/[a-z0-9][a-z0-9.+-]{0,63}$/;
+const CATEGORY = /^[a-z][a-z0-9-]{0,62}$/;
 const SCOPES = ["attestation", "state", "profile", "key"];
 
 // `keys`: [{actor, id, multikey, expires?, revoked?}]; `revocations`: [{issuer, scope, object, published}], verified
@@ -76,11 +77,11 @@ function requireMembers(document, proof, kind, origin) {
   const times = { published: requireTime(document, "published"), created: requireTime(proof, "created") };
   const signature = decodeBase58(proof.get("proofValue"), 89);
   if (signature?.length !== 64) throw new Malformed(5, "proofValue is not 64 bytes");
-  if (kind === "MediaScanRevocation") {
-    requireRevocation(document, origin);
-    return times;
-  }
-  return { ...times, ...requireAttestation(document) };
+  if (kind === "MediaScanAttestation") return { ...times, ...requireAttestation(document) };
+  if (kind === "MediaScanRevocation") requireRevocation(document, origin);
+  if (kind === "MediaScanAlert") requireAlert(document);
+  if (kind === "MediaScanDoubt") requireDoubt(document);
+  return times;
 }
 
 function requireAttestation(document) {
@@ -119,6 +120,23 @@ function requireRevocation(document, origin) {
   require(originOf(object) !== null, "object");
   if (scope !== "profile" && originOf(object) !== origin) {
     throw new Refusal(5, "wrong_origin", "it takes back what another origin said");
+  }
+}
+
+function requireAlert(document) {
+  require(CATEGORY.test(requireText(document, "category")), "category");
+  require(decodeBase64Url(document.get("mac"), 32) !== null, "mac");
+}
+
+function requireDoubt(document) {
+  const [issuer, , key] = ["object", "profile", "key"].map((name) => {
+    const origin = originOf(requireText(document, name));
+    require(origin !== null, name);
+    return origin;
+  });
+  if (key !== issuer) throw new Refusal(5, "wrong_origin", "the key is not the doubted issuer's");
+  if (document.get("object") === document.get("attributedTo")) {
+    throw new Refusal(5, "unsupported_claim", "it doubts itself");
   }
 }
 

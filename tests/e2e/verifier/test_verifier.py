@@ -9,7 +9,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
@@ -22,10 +22,8 @@ from tests.signatures.test_attestation import ACTOR, BODY, KEY, KEY_ID
 from tests.vectors.attestation.make import FOLDER
 from tests.vectors.attestation.reading import raw_of, read_cases, read_example
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 _HERE: Final = Path(__file__).parent
+_FOLDERS: Final = ("attestations", "revocations", "alerts", "doubts", "fields", "messages")
 # The first with String.prototype.isWellFormed.
 _OLDEST_NODE: Final = 20
 _NODE: Final = shutil.which("node")
@@ -70,11 +68,7 @@ async def test_every_vector_ends_as_expected_at_the_step_expected() -> None:
     code, said = await _run("verify.mjs", "--vectors", str(FOLDER))
     assert code == 0, said
     judged = {one["path"]: one for one in map(json.loads, said.splitlines())}
-    cases: Sequence[dict[str, Any]] = [
-        case
-        for folder in ("attestations", "revocations", "fields", "messages")
-        for case in read_cases(folder)
-    ]
+    cases = [case for folder in _FOLDERS for case in read_cases(folder)]
     assert set(judged) == {case["path"] for case in cases}
     for case in cases:
         verdict = judged[case["path"]]

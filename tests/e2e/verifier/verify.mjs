@@ -1,4 +1,4 @@
-// Verify an attestation or a revocation of FEP-f06a with nothing but Node.
+// Verify the signed objects of FEP-f06a with nothing but Node.
 //
 //   node verify.mjs OBJECT.json KEYS.json TIME        prints "ok", or "refused" with the rule and the step
 //   node verify.mjs --vectors FOLDER                  prints how every conformance vector ends, one JSON a line
@@ -14,6 +14,13 @@ import { parseField } from "./fields.mjs";
 import { verifyMessage } from "./messages.mjs";
 import { verifyObject } from "./objects.mjs";
 import { Refusal } from "./refusal.mjs";
+
+const TYPES = {
+  attestations: "MediaScanAttestation",
+  revocations: "MediaScanRevocation",
+  alerts: "MediaScanAlert",
+  doubts: "MediaScanDoubt",
+};
 
 function judge(work) {
   try {
@@ -41,7 +48,7 @@ function judgeVector(folder, path) {
       now,
       trustedTime: parseTime(one.trusted_time),
       revocations: one.revocations ?? [],
-      types: [path.startsWith("revocations") ? "MediaScanRevocation" : "MediaScanAttestation"],
+      types: [TYPES[path.split(sep)[0]]],
     }),
   );
 }

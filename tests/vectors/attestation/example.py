@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from typing import Final
 
 import rfc8785
 
 from tests.vectors.attestation.kit import (
+    ACTOR,
+    ALERT,
+    API,
     ATTESTATION,
     CONTEXT,
+    DOUBT,
     ISSUER,
+    ISSUER_API,
     KEY_ID,
     MEDIA,
     NOW,
+    PAIR_KEY,
     REVOCATION,
     SCORES,
     STATE,
@@ -27,8 +31,6 @@ from tests.vectors.attestation.kit import (
     seed_of,
     sign,
 )
-
-PAIR_KEY: Final = hashlib.sha256(b"breakwater test vectors: key of a pair").digest()
 
 
 def make_example() -> Json:
@@ -42,6 +44,7 @@ def make_example() -> Json:
         "issuerSeedHex": seed_of("issuer").hex(),
         "issuerKeyId": KEY_ID,
         "issuerMultikey": multikey(ISSUER),
+        "actor": _make_actor(),
         "mediaBase64": _text(MEDIA),
         "mediaSha256Hex": digest.hex(),
         "mediaDigestMultibase": multihash(MEDIA),
@@ -57,11 +60,42 @@ def make_example() -> Json:
         },
         "note": _make_note(signed),
         "revocation": rfc8785.dumps(sign(REVOCATION)).decode(),
+        "pairKeyHex": PAIR_KEY.hex(),
+        "alert": rfc8785.dumps(sign(ALERT)).decode(),
+        "doubt": rfc8785.dumps(sign(DOUBT)).decode(),
         "stateCanonical": rfc8785.dumps(STATE).decode(),
         "stateDigestMultibase": multihash(rfc8785.dumps(STATE)),
         "scoresCanonical": rfc8785.dumps(SCORES).decode(),
         "scanCommitment": multihash(rfc8785.dumps(SCORES)),
     }
+
+
+def _make_actor() -> Json:
+    """The issuer's actor, with what this FEP needs of it."""
+    return {
+        "@context": [
+            CONTEXT[0],
+            "https://www.w3.org/ns/did/v1",
+            "https://w3id.org/security/multikey/v1",
+            CONTEXT[2],
+            {"generator": "as:generator", "implements": "https://w3id.org/fep/844e/implements"},
+        ],
+        "id": ACTOR,
+        "type": "Application",
+        "inbox": f"{ACTOR}/inbox",
+        "outbox": f"{ACTOR}/outbox",
+        "endpoints": {"mediaScanApi": API},
+        "generator": {
+            "type": "Application",
+            "implements": [{"href": CONTEXT[2], "name": "FEP-f06a: Media Scan Attestations"}],
+        },
+        "assertionMethod": [_make_multikey(multikey(ISSUER))],
+        "authentication": [_make_multikey(multikey(ISSUER_API))],
+    }
+
+
+def _make_multikey(key: str) -> Json:
+    return {"id": f"{ACTOR}#{key}", "type": "Multikey", "controller": ACTOR, "publicKeyMultibase": key}
 
 
 def _make_note(signed: Json) -> Json:
@@ -86,7 +120,3 @@ def _make_note(signed: Json) -> Json:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-if __name__ == "__main__":
-    print(json.dumps(make_example(), indent=1))

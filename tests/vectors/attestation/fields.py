@@ -26,7 +26,8 @@ def make_fields() -> Iterator[Json]:
     for name, value, bug in (
         ("nothing", "", "no attestation and a broken one are told apart by nothing"),
         ("without colons", text, "any item is read as bytes"),
-        ("with one colon", f":{text}", "it is cut where the line ends"),
+        ("without the last colon", f":{text}", "it is cut where the line ends"),
+        ("without the first colon", f"{text}:", "any item is read as bytes"),
         ("of no bytes", "::", "an object of nothing"),
         ("a string", f'"{text}"', "any item is read as bytes"),
         ("a list of two", f":{text}:, :{text}:", "one is verified and the other believed"),
@@ -37,6 +38,7 @@ def make_fields() -> Iterator[Json]:
         ("with loose ends", ":QR==:", "bits that no byte holds"),
         ("with a blank inside", f":{text[:40]} {text[40:]}:", "blanks are skipped"),
         ("with a line end inside", f":{text[:40]}\n{text[40:]}:", "a line that goes on"),
+        ("with a line end after it", f":{text}:\n", "an end of text that is one before it"),
         ("longer than any object", f":{base64.b64encode(bytes(8_196)).decode()}:", "any length is decoded"),
     ):
         yield {"name": name, "bug": bug, "expected": "malformed", "value": value}

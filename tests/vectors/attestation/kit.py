@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import hmac
 import json
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ACTOR: Final = "https://relay.a.example/actor"
+API: Final = "https://relay.a.example/api/v1"
 PEER: Final = "https://relay.b.example/actor"
 NOW: Final = "2026-11-22T03:00:00Z"
 CONTEXT: Final = [
@@ -49,6 +51,10 @@ def multikey_of(raw: bytes) -> str:
 
 def multibase(data: bytes) -> str:
     return "z" + base58.b58encode(data).decode()
+
+
+def multibase64url(data: bytes) -> str:
+    return "u" + base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def multihash(data: bytes) -> str:
@@ -98,6 +104,29 @@ REVOCATION: Final[Json] = {
     "scope": "state",
     "object": ATTESTATION["state"]["digestMultibase"],
     "action": "rescan",
+}
+# The key of a pair of relays, which their admins exchange; alerts between them are sealed with it.
+PAIR_KEY: Final = seed_of("key of a pair")
+ALERT: Final[Json] = {
+    "@context": CONTEXT,
+    "id": "https://relay.a.example/alerts/01KAN45000000000000000000",
+    "type": "MediaScanAlert",
+    "attributedTo": ACTOR,
+    "to": PEER,
+    "published": "2026-11-22T02:50:00Z",
+    "mac": multibase64url(hmac.digest(PAIR_KEY, hashlib.sha256(MEDIA).digest(), "sha256")),
+    "category": "spam",
+}
+DOUBT: Final[Json] = {
+    "@context": CONTEXT,
+    "id": "https://relay.a.example/doubts/01KAN46000000000000000000",
+    "type": "MediaScanDoubt",
+    "attributedTo": ACTOR,
+    "to": f"{ACTOR}/peers",
+    "published": "2026-11-22T02:55:00Z",
+    "object": "https://relay.c.example/actor",
+    "profile": "https://relay.c.example/profiles/image-1",
+    "key": f"https://relay.c.example/actor#{multikey(OTHER)}",
 }
 
 

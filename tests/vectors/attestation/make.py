@@ -1,4 +1,4 @@
-"""Write the conformance vectors: valid objects, and one for every rule that can be broken.
+"""Write the conformance vectors, one for every rule that can be broken among them, and the FEP's examples.
 
     python -m tests.vectors.attestation.make
 
@@ -17,6 +17,8 @@ from tests.vectors.attestation.example import make_example
 from tests.vectors.attestation.fields import make_fields
 from tests.vectors.attestation.malformed import make_malformed
 from tests.vectors.attestation.messages import make_messages
+from tests.vectors.attestation.peers import make_alerts, make_doubts
+from tests.vectors.attestation.printed import FEP, print_examples
 from tests.vectors.attestation.refused import make_refused
 from tests.vectors.attestation.revocations import make_revocations
 from tests.vectors.attestation.valid import make_valid
@@ -36,6 +38,8 @@ def make_files() -> dict[str, str]:
     for folder, cases in (
         ("attestations", [*make_valid(), *make_malformed(), *make_refused()]),
         ("revocations", make_revocations()),
+        ("alerts", make_alerts()),
+        ("doubts", make_doubts()),
         ("fields", make_fields()),
         ("messages", make_messages()),
     ):
@@ -60,7 +64,7 @@ def _write(value: Json) -> str:
 
 
 def write_files() -> int:
-    """Write every file, delete the others, and return how many there are."""
+    """Write every file and the examples of the FEP, delete other files, and return how many there are."""
     files = make_files()
     for old in FOLDER.rglob("*.json"):
         if str(old.relative_to(FOLDER)) not in files:
@@ -69,6 +73,7 @@ def write_files() -> int:
         place = FOLDER / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
+    FEP.write_text(print_examples(FEP.read_text(encoding="utf-8"), files), encoding="utf-8")
     return len(files)
 
 

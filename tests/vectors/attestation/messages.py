@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import rfc8785
 
 from tests.vectors.attestation.kit import (
+    ALERT,
+    API,
     ATTESTATION,
     ISSUER_API,
     ISSUER_API_ID,
@@ -18,6 +20,8 @@ from tests.vectors.attestation.kit import (
     NOW,
     PEER_API,
     PEER_API_ID,
+    REVOCATION,
+    STATE,
     Json,
     multihash,
     multikey,
@@ -29,24 +33,41 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-API: Final = "https://relay.a.example/api/v1"
 _SECONDS: Final = calendar.timegm(time.strptime(NOW, "%Y-%m-%dT%H:%M:%SZ"))
 _REQUEST: Final = ("@method", "@target-uri", "content-digest")
 _RESPONSE: Final = ("@status", "content-digest")
 _NONCE: Final = "dGVzdCBub25jZQ"
 _LOOKUP: Final = rfc8785.dumps({"digests": [multihash(MEDIA)]}).decode()
-_FOUND: Final = f'{{"attestations":[{rfc8785.dumps(sign(ATTESTATION)).decode()}]}}'
+_FOUND: Final = f'{{"bits":0,"attestations":[{rfc8785.dumps(sign(ATTESTATION)).decode()}]}}'
+# Eight prefixes of 12 bits: that of the media, and others that hide it.
+_BITS: Final = 12
+_HIDING: Final = ("04c", "2f1", "5a0", "77e", "93b", "b68", "de2")
+_PREFIXES: Final = sorted((hashlib.sha256(MEDIA).hexdigest()[: _BITS // 4], *_HIDING))
+_BUCKETS: Final = rfc8785.dumps({"bits": _BITS, "prefixes": _PREFIXES}).decode()
+_PAGE: Final = (
+    f'{{"cursor":43,"bits":0,"items":[{{"seq":42,"kind":"attestation","object":{rfc8785.dumps(sign(ATTESTATION)).decode()}}},'
+    f'{{"seq":43,"kind":"revocation","object":{rfc8785.dumps(sign(REVOCATION)).decode()}}}]}}'
+)
+_STATE: Final = rfc8785.dumps(STATE).decode()
+_REFUSAL: Final = rfc8785.dumps(
+    {"type": "about:blank", "status": 400, "title": "Future cursor", "error": "FutureCursor"}
+).decode()
 
 
 def make_messages() -> Iterator[Json]:
     yield request("a look-up", "POST", "/lookup", _LOOKUP)
     yield request("a look-up without a nonce", "POST", "/lookup", _LOOKUP, nonce=None)
-    yield request("a page of the feed", "GET", "/feed?cursor=41&wait=30", "")
+    yield request("a look-up by prefix", "POST", "/lookup", _BUCKETS)
+    yield request("a question for the feed", "GET", "/feed?cursor=41&wait=30", "")
+    yield request("a question for a state", "GET", f"/states/{multihash(_STATE.encode())}", "")
+    yield request("an alert", "POST", "/alerts", rfc8785.dumps(sign(ALERT)).decode())
     yield request("signed 5 minutes ago", "POST", "/lookup", _LOOKUP, created=_SECONDS - 300)
     yield request("signed 5 minutes ahead", "POST", "/lookup", _LOOKUP, created=_SECONDS + 300)
     yield response("the answer to a look-up", 200, _FOUND)
-    yield response("the answer where nothing is found", 200, '{"attestations":[]}')
-    yield response("a refusal", 400, '{"error":"FutureCursor"}')
+    yield response("the answer where nothing is found", 200, '{"bits":0,"attestations":[]}')
+    yield response("a page of the feed", 200, _PAGE)
+    yield response("a state", 200, _STATE)
+    yield response("a refusal", 400, _REFUSAL)
     yield from _bad_requests()
     yield from _bad_responses()
 
@@ -67,10 +88,10 @@ def request(
 ) -> Json:
     """Sign a request; `sent` changes it after that."""
     parts = {"@method": method, "@target-uri": API + path, "content-digest": _digest(body)}
-    headers = _sign(parts, covered, key, PEER_API_ID, created=created, nonce=nonce)
+    base, headers = _sign(parts, covered, key, PEER_API_ID, created=created, nonce=nonce)
     message = {"method": method, "targetUri": API + path, "headers": headers, "body": body, **(sent or {})}
     owner = {"id": PEER_API_ID, "multikey": multikey(PEER_API)}
-    return _case(name, "request", message, owner, expected=expected, bug=bug)
+    return _case(name, "request", message, owner, base=base, expected=expected, bug=bug)
 
 
 def response(
@@ -88,10 +109,10 @@ def response(
 ) -> Json:
     """Sign an answer; `sent` changes it after that."""
     parts = {"@status": str(status), "content-digest": _digest(body)}
-    headers = _sign(parts, covered, key, key_id, created=created, nonce=None)
+    base, headers = _sign(parts, covered, key, key_id, created=created, nonce=None)
     message = {"status": status, "headers": headers, "body": body, **(sent or {})}
     owner = {"id": ISSUER_API_ID, "multikey": multikey(ISSUER_API)}
-    return _case(name, "response", message, owner, expected=expected, bug=bug)
+    return _case(name, "response", message, owner, base=base, expected=expected, bug=bug)
 
 
 def _bad_requests() -> Iterator[Json]:
@@ -151,7 +172,7 @@ def _bad_responses() -> Iterator[Json]:
             "with another body",
             "digest_mismatch",
             "the digest is not recomputed",
-            {"sent": {"body": '{"attestations":[]}'}},
+            {"sent": {"body": '{"bits":0,"attestations":[]}'}},
         ),
         ("under another key id", "wrong_key", "any key will do", {"key": PEER_API, "key_id": PEER_API_ID}),
         ("by another key", "bad_signature", "the key named is not the key used", {"key": PEER_API}),
@@ -159,9 +180,11 @@ def _bad_responses() -> Iterator[Json]:
         yield response(f"an answer {name}", 200, _FOUND, expected=expected, bug=bug, **options)
 
 
-def _case(name: str, kind: str, message: Json, key: Json, *, expected: str, bug: str) -> Json:
+def _case(name: str, kind: str, message: Json, key: Json, *, base: str, expected: str, bug: str) -> Json:
     result: Json = {"name": name, **({"bug": bug} if bug else {}), "expected": expected, "now": NOW}
-    return {**result, "kind": kind, "key": key, "message": message}
+    result |= {"kind": kind, "key": key, "message": message}
+    # What was signed before anything was changed: of use only where nothing was.
+    return {**result, "signatureBase": base} if expected == "valid" else result
 
 
 def _sign(
@@ -172,8 +195,8 @@ def _sign(
     *,
     created: int | None,
     nonce: str | None,
-) -> list[list[str]]:
-    """Sign as RFC 9421 section 2.5 has it, and return the header lines."""
+) -> tuple[str, list[list[str]]]:
+    """Sign as RFC 9421 section 2.5 has it, and return the signature base and the header lines."""
     parameters = "(" + " ".join(f'"{name}"' for name in covered) + ")"
     if created is not None:
         parameters += f";created={created}"
@@ -181,8 +204,9 @@ def _sign(
     if nonce is not None:
         parameters += f';nonce="{nonce}"'
     lines = [f'"{name}": {parts[name]}' for name in covered] + [f'"@signature-params": {parameters}']
-    signature = base64.b64encode(key.sign("\n".join(lines).encode())).decode()
-    return [
+    base = "\n".join(lines)
+    signature = base64.b64encode(key.sign(base.encode())).decode()
+    return base, [
         ["Content-Digest", parts["content-digest"]],
         ["Signature-Input", f"sig1={parameters}"],
         ["Signature", f"sig1=:{signature}:"],

@@ -142,6 +142,8 @@ def _claims() -> Iterator[Json]:
     ):
         document = sign(change(ATTESTATION, **changes))
         yield case(name, document, "unsupported_claim", _UNKNOWN, step=5)
+    video = sign(change(ATTESTATION, media__mediaType="video/mp4", coverage="most"))
+    yield case("unknown coverage of a video", video, "unsupported_claim", _UNKNOWN, step=5)
 
 
 def _keys() -> Iterator[Json]:
