@@ -34,6 +34,8 @@ MAX_BYTES_IN_MEMORY: Final = 1024 * 1024
 # What is sealed at once. Of a longer copy a block and a piece lie in memory: long enough that the visits to a
 # thread do not count, short enough for hundreds of copies.
 BLOCK_BYTES: Final = 128 * 1024
+# What is given out at once of what lies in memory.
+MAX_PIECE_BYTES: Final = 256 * 1024
 _KEY_BITS: Final = 256
 _NONCE_BYTES: Final = 12  # Source: NIST SP 800-38D, 5.2.1.1, the recommended IV length of 96 bits.
 _TAG_BYTES: Final = 16  # Source: NIST SP 800-38D, 5.2.1.2, the longest tag.
@@ -125,14 +127,14 @@ class Copy:
         while position < stop:
             self._require_open()
             number, offset = divmod(position, BLOCK_BYTES)
-            base = number * BLOCK_BYTES
-            end = min(stop - base, BLOCK_BYTES)
             if self._blocks is not None and number < self._sealed:
                 block = await asyncio.to_thread(self._blocks.open, number)
+                end = min(stop - number * BLOCK_BYTES, BLOCK_BYTES)
                 piece = block if end - offset == BLOCK_BYTES else block[offset:end]
             else:
-                skip = base - self._sealed * BLOCK_BYTES
-                piece = bytes(memoryview(self._tail)[skip + offset : skip + end])
+                skip = self._sealed * BLOCK_BYTES
+                end = min(stop, position + MAX_PIECE_BYTES)
+                piece = bytes(memoryview(self._tail)[position - skip : end - skip])
             yield piece
             position += len(piece)
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 MAX_HEADER_LINE_BYTES: Final = 12 * 1024
 READ_BUFFER_BYTES: Final = 256 * 1024
 # What is passed on is buffered once more on its way out, for hundreds of clients at once.
-STREAM_BUFFER_BYTES: Final = 64 * 1024
+STREAM_BUFFER_BYTES: Final = 32 * 1024
 # For so many origins the scheme that they took is remembered, so that they are asked once, not twice.
 MAX_REMEMBERED_ORIGINS: Final = 4096
 # aiohttp would add its own values for these where a caller sets none.

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 # RFC 9110 section 5.1 and 5.5: field names are ASCII, values are octets; each is one character here.
 _HEADER_ENCODING: Final = "latin-1"
-# What is handed out at once. The loop may bring four times as much, and whoever reads holds it once more.
-MAX_CHUNK_BYTES: Final = 64 * 1024
+# What is handed out at once: half of what the loop may bring, since whoever reads holds it once more.
+MAX_CHUNK_BYTES: Final = 128 * 1024
 
 # RFC 9110 section 5.6.2. RFC 9112 section 5.1 has a proxy remove what is white between a name and its colon;
 # whoever sends it wants to be read in two ways.
