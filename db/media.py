@@ -145,6 +145,18 @@ async def list_delivery_media(conn: Connection, delivery_id: int) -> tuple[Deliv
     return tuple(DeliveryMedia(**row) for row in await conn.fetch(_LIST_DELIVERY_MEDIA, delivery_id))
 
 
+_LIST_URLS_OF: Final = """-- list_urls_of
+SELECT m.url FROM delivery_media AS m
+WHERE m.sha256 = $1 AND m.url LIKE 'http%'
+GROUP BY m.url ORDER BY max(m.delivery_id) DESC LIMIT $2
+"""
+
+
+async def list_urls_of(conn: Connection, sha256: bytes, *, limit: int) -> tuple[str, ...]:
+    """List where deliveries said that these bytes can be had, the newest first."""
+    return tuple(row["url"] for row in await conn.fetch(_LIST_URLS_OF, sha256, limit))
+
+
 _FIND_DELIVERIES_WITH: Final = """-- find_deliveries_with
 SELECT DISTINCT m.delivery_id FROM delivery_media AS m WHERE m.sha256 = $1 ORDER BY m.delivery_id LIMIT $2
 """

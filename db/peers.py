@@ -148,6 +148,16 @@ async def list_peers(conn: Connection) -> tuple[Peer, ...]:
     return tuple(_build_peer(row) for row in await conn.fetch(_LIST_PEERS))
 
 
+_LIST_APPROVED: Final = f"""-- list_approved
+SELECT {_PEER} FROM peers AS p WHERE p.tier IN ('probation', 'trusted', 'allied') ORDER BY p.actor
+"""  # noqa: S608 (the columns are a constant of this file)
+
+
+async def list_approved(conn: Connection) -> tuple[Peer, ...]:
+    """List the peers whose word is worth something, or may come to be."""
+    return tuple(_build_peer(row) for row in await conn.fetch(_LIST_APPROVED))
+
+
 _SET_TIER: Final = """-- set_tier
 UPDATE peers AS p SET tier = $3, updated_at = $4 WHERE p.actor = $1 AND p.tier = $2 RETURNING p.actor
 """

@@ -75,6 +75,101 @@ async def note_reliance(
     return found
 
 
+_RENEW_RELIANCE: Final = """-- renew_reliance
+UPDATE reliance AS r
+SET key_id = $4, attestation_id = $5, url = $6, relied_at = $7, audit_rate = $8, due_at = $9,
+    worker = NULL, outcome = NULL, finished_at = NULL
+WHERE r.sha256 = $1 AND r.issuer = $2 AND r.profile = $3
+    AND r.finished_at IS NOT NULL AND r.attestation_id <> $5
+RETURNING r.id
+"""
+
+
+async def renew_reliance(
+    conn: Connection,
+    *,
+    sha256: bytes,
+    issuer: str,
+    profile: str,
+    key_id: str,
+    attestation_id: str,
+    url: str,
+    audit_rate: float,
+    due_at: datetime | None,
+    now: datetime,
+) -> int | None:
+    """Note that a scan was spared by a new attestation after an earlier one was audited; None otherwise."""
+    found: int | None = await conn.fetchval(
+        _RENEW_RELIANCE, sha256, issuer, profile, key_id, attestation_id, url, now, audit_rate, due_at
+    )
+    return found
+
+
+_NOTE_AUDITED: Final = """-- note_audited
+INSERT INTO reliance AS r (
+    sha256, issuer, profile, key_id, attestation_id, url, relied_at, audit_rate, outcome, finished_at
+)
+VALUES ($1, $2, $3, $4, $5, '', $7, 1, $6, $7)
+ON CONFLICT (sha256, issuer, profile) DO UPDATE
+SET outcome = excluded.outcome, finished_at = excluded.finished_at
+WHERE r.finished_at IS NULL
+RETURNING r.id
+"""
+
+
+async def note_audited(
+    conn: Connection,
+    *,
+    sha256: bytes,
+    issuer: str,
+    profile: str,
+    key_id: str,
+    attestation_id: str,
+    outcome: str,
+    now: datetime,
+) -> bool:
+    """Note what a scan of our own says about a peer's word, relied on or not; False if that was known.
+
+    The same word about the same bytes is so weighed once, however often they are scanned.
+    """
+    return (
+        await conn.fetchval(_NOTE_AUDITED, sha256, issuer, profile, key_id, attestation_id, outcome, now)
+        is not None
+    )
+
+
+_MAKE_DUE: Final = """-- make_due
+UPDATE reliance AS r SET due_at = least(r.due_at, $2) WHERE r.sha256 = $1 AND r.finished_at IS NULL
+RETURNING r.id
+"""
+
+
+async def make_due(conn: Connection, sha256: bytes, *, now: datetime) -> int:
+    """Make everything that was relied on about some bytes due for an audit; return how much."""
+    return len(await conn.fetch(_MAKE_DUE, sha256, now))
+
+
+_PUT_OFF: Final = """-- put_off
+UPDATE reliance AS r SET due_at = $2 WHERE r.id = $1 AND r.finished_at IS NULL RETURNING r.id
+"""
+
+
+async def put_off(conn: Connection, reliance_id: int, *, until: datetime) -> bool:
+    """Put an audit off; False if it was finished meanwhile."""
+    return await conn.fetchval(_PUT_OFF, reliance_id, until) is not None
+
+
+_NEXT_AUDIT: Final = """-- next_audit
+SELECT min(r.due_at) FROM reliance AS r WHERE r.due_at IS NOT NULL AND r.finished_at IS NULL
+"""
+
+
+async def next_audit(conn: Connection) -> datetime | None:
+    """Tell when the next audit is due; None if none is."""
+    due: datetime | None = await conn.fetchval(_NEXT_AUDIT)
+    return due
+
+
 _FIND_RELIANCE: Final = f"""-- find_reliance
 SELECT {_RELIANCE} FROM reliance AS r WHERE r.sha256 = $1 ORDER BY r.id
 """  # noqa: S608 (the columns are a constant of this file)

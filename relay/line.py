@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from relay.backends.answer import BackendAnswer
     from relay.backends.choice import Backends
     from relay.clock import Clock
+    from relay.exchange.peer_tools import PeerTools
     from relay.metrics import Metrics
     from relay.stages.act import Acting
     from relay.stages.attest import AttestTools
@@ -49,6 +50,7 @@ class Tools:
     clock: Clock
     max_media_bytes: int
     examines_restricted: bool
+    peers: PeerTools | None = None
 
 
 class LookTools(Protocol):
@@ -66,6 +68,8 @@ class LookTools(Protocol):
     def metrics(self) -> Metrics: ...  # noqa: D102
     @property
     def clock(self) -> Clock: ...  # noqa: D102
+    @property
+    def peers(self) -> PeerTools | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

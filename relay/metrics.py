@@ -60,6 +60,15 @@ class Metrics:
         self._attestations = Counter(
             "breakwater_attestations", "Attestations issued or left out.", ["outcome"], registry=registry
         )
+        self._spared = Counter(
+            "breakwater_scans_spared", "Costly scans that the word of a peer has spared.", registry=registry
+        )
+        self._audits = Counter(
+            "breakwater_audits",
+            "Audits of what was let go on a peer's word.",
+            ["outcome"],
+            registry=registry,
+        )
         self._errands = Counter(
             "breakwater_errands",
             "Errands on the backend that were carried out, put off or given up.",
@@ -106,6 +115,14 @@ class Metrics:
     def count_attestation(self, *, outcome: str) -> None:
         """Count an attestation that was issued, or left out on purpose."""
         self._attestations.labels(outcome).inc()
+
+    def count_spared(self) -> None:
+        """Count a costly scan that the word of a peer has spared."""
+        self._spared.inc()
+
+    def count_audit(self, *, outcome: str) -> None:
+        """Count an audit that came to an end."""
+        self._audits.labels(outcome).inc()
 
     def count_errand(self, *, kind: str, outcome: str) -> None:
         """Count an errand that was carried out, put off or given up."""

@@ -62,11 +62,13 @@ from relay.stages.dereference import follow
 from relay.stages.dispatch import forward, pass_through
 from relay.stages.extract import extract, parse_activity
 from relay.stages.fetch import fetch
+from relay.stages.gather import Reach, find_hosts, gather_words, is_worth_asking, recall_words
 from relay.stages.preserve import preserve
 from relay.stages.publish import publish, publish_outcome
 from relay.stages.record import record_outcome
 from relay.stages.release import release
-from relay.stages.scan import scan
+from relay.stages.rely import learn, may_be_spared, rely
+from relay.stages.scan import begin, scan
 from relay.stages.store import is_queued_behind, store
 from relay.tools.key_limits import BoundedKeys
 from relay.tools.references import MAX_REFERENCES, merge_references
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from db.delivery_rows import StoredDelivery
+    from relay.exchange.peer_tools import PeerTools
     from relay.stages.authenticate import Keys
     from signatures.strictjson import JsonValue
 
@@ -225,11 +228,13 @@ async def examine(stored: StoredDelivery, *, tools: Tools) -> Decision:
     references = merge_references((*activity.references, *named.references))
     is_complete = not (activity.is_truncated or named.is_truncated or len(references) > MAX_REFERENCES)
     gate = asyncio.Semaphore(_SIDE_BY_SIDE)
+    # Whoever is asked about bytes learns that somebody here may see them.
+    reach = Reach.ASKING if stored.audience == Audience.PUBLIC else Reach.AT_HAND
 
     async def examine_in_turn(reference: MediaReference) -> Evidence:
         try:
             async with asyncio.timeout_at(deadline), gate:
-                return await examine_media(reference, tools=tools)
+                return await examine_media(reference, tools=tools, reach=reach, sender=stored.sender_actor)
         except TimeoutError:
             return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=FetchFailure.TIMEOUT)
 
@@ -247,27 +252,61 @@ def _let_go(evidence: Evidence) -> Evidence:
     return Evidence(reference=evidence.reference, basis=EvidenceBasis.RULING, is_allowed=True)
 
 
-async def examine_media(reference: MediaReference, *, tools: Tools) -> Evidence:
-    """Turn one media reference into evidence."""
+async def examine_media(
+    reference: MediaReference,
+    *,
+    tools: Tools,
+    reach: Reach = Reach.NOWHERE,
+    sender: str | None = None,
+) -> Evidence:
+    """Turn one media reference into evidence.
+
+    Args:
+        reference: What is pointed at.
+        tools: What the line works with.
+        reach: How far to go for the word of a peer.
+        sender: Who pointed at it, whose server's relay may know it.
+    """
     async with tools.memory.open_account() as account:
         media = await fetch(
             reference, client=tools.client, max_bytes=tools.max_media_bytes, reserve=account.grow
         )
         if not isinstance(media, Media):
             return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=media)
-        outcome = await look(media, reference, tools=tools)
+        outcome = await look(media, reference, tools=tools, reach=reach, sender=sender)
     return outcome.evidence
 
 
-async def look(media: Media, reference: MediaReference, *, tools: LookTools) -> MediaOutcome:
+async def look(
+    media: Media,
+    reference: MediaReference,
+    *,
+    tools: LookTools,
+    reach: Reach = Reach.NOWHERE,
+    sender: str | None = None,
+) -> MediaOutcome:
     """Find out about bytes, by what is known of them or else by a scan, and judge what was found."""
-    outcome = await weigh(media, reference, tools=tools)
+    outcome = await weigh(media, reference, tools=tools, reach=reach, sender=sender)
     await preserve(outcome, media, spool=tools.spool)
     return outcome
 
 
-async def weigh(media: Media, reference: MediaReference, *, tools: LookTools) -> MediaOutcome:
+async def weigh(
+    media: Media,
+    reference: MediaReference,
+    *,
+    tools: LookTools,
+    reach: Reach = Reach.NOWHERE,
+    sender: str | None = None,
+) -> MediaOutcome:
     """Do as `look` does, but keep the verdict alone and never the bytes.
+
+    Args:
+        media: The bytes.
+        reference: What pointed at them.
+        tools: What it is done with.
+        reach: How far to go for the word of a peer.
+        sender: Who pointed at them, if that is known.
 
     Raises:
         DatabaseError: Verdicts could not be read or kept; nothing is known.
@@ -276,9 +315,51 @@ async def weigh(media: Media, reference: MediaReference, *, tools: LookTools) ->
         tools.metrics.count_attestation(outcome="malformed")
     state = tools.scans.scanning.state_digest
     evidence = await consult(media, reference, database=tools.database, state_digest=state)
+    if evidence is None and tools.peers is not None and reach is not Reach.NOWHERE:
+        hosts = find_hosts(reference.url, sender)
+        evidence = await _weigh_words(
+            media, reference, reach=reach, hosts=hosts, peers=tools.peers, tools=tools
+        )
     if evidence is None:
         evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
     return judge(evidence, tools.policy)
+
+
+async def _weigh_words(
+    media: Media,
+    reference: MediaReference,
+    *,
+    reach: Reach,
+    hosts: tuple[str, ...],
+    peers: PeerTools,
+    tools: LookTools,
+) -> Evidence | None:
+    """Rely on the word of a peer beside our own lists, or else learn from our whole scan what it is worth.
+
+    None where there is nobody whose word would be weighed, or nothing that it could spare.
+    """
+    if not await is_worth_asking(peers):
+        return None
+    state = tools.scans.scanning.state_digest
+    begun = await begin(media, reference, tools=tools.scans, state_digest=state, flights=peers.beginning)
+    if may_be_spared(begun.report):
+        words = await gather_words(media, reference, reach=reach, hosts=hosts, tools=peers)
+        if await rely(words, media, reference, begun.report, tools=peers) is not None:
+            tools.metrics.count_spared()
+            return Evidence(
+                reference=reference,
+                basis=EvidenceBasis.PEER,
+                sha256=media.sha256,
+                report=begun.report,
+                state_digest=state,
+            )
+    else:
+        # What our lists hold, peers are not asked about; what they said of it before is weighed all the same.
+        words = await recall_words(media.sha256, tools=peers)
+    evidence = await scan(media, reference, tools=tools.scans, state_digest=state, begun=begun)
+    if evidence.report is not None:
+        await learn(evidence.report, words, media.sha256, tools=peers)
+    return evidence
 
 
 async def examine_bytes(
@@ -291,7 +372,9 @@ async def examine_bytes(
     Raises:
         DatabaseError: Verdicts could not be read or kept; nothing is known, and nothing is released.
     """
-    outcome = await look(media, reference, tools=tools)
+    # While a backend waits, nobody is asked; and what our own people bring is ours to look at.
+    reach = Reach.AT_HAND if door is Door.GATEWAY else Reach.NOWHERE
+    outcome = await look(media, reference, tools=tools, reach=reach)
     await note(outcome, door=door, tools=tools)
     return outcome
 

@@ -203,9 +203,9 @@ class Scanner:
             self._loaded = self._load(tuple(lists), self._loaded)
 
     @property
-    def has_costly_detectors(self) -> bool:
-        """Whether there is anything that another's word could spare."""
-        return any(one.is_costly for one in self._loaded.detectors)
+    def costly_detectors(self) -> frozenset[str]:
+        """The names of the detectors that another's word could spare."""
+        return frozenset(one.name for one in self._loaded.detectors if one.is_costly)
 
     def state(self) -> ScannerState:
         """Say what decides the answers of this scanner."""

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from relay.model import Door
+from relay.model import Door, EvidenceBasis
 
 if TYPE_CHECKING:
     from relay.metrics import Metrics
@@ -32,8 +32,10 @@ def publish_outcome(outcome: MediaOutcome, *, door: Door, is_new_case: bool, met
 
 
 def _count(outcome: MediaOutcome, *, door: Door, metrics: Metrics) -> None:
-    report = outcome.evidence.report
-    verdict = outcome.evidence.basis.value if report is None else report.verdict.value
+    evidence = outcome.evidence
+    # What rests on a peer's word is no verdict of ours.
+    report = None if evidence.basis is EvidenceBasis.PEER else evidence.report
+    verdict = evidence.basis.value if report is None else report.verdict.value
     metrics.count_media(door=door.value, verdict=verdict, decision=outcome.decision.value)
-    if outcome.evidence.failure is not None:
-        metrics.count_fetch_failure(reason=outcome.evidence.failure.value)
+    if evidence.failure is not None:
+        metrics.count_fetch_failure(reason=evidence.failure.value)

@@ -209,6 +209,8 @@ def _next_state(
 
 def _build_row(delivery_id: int, ordinal: int, outcome: MediaOutcome) -> media.DeliveryMedia:
     evidence = outcome.evidence
+    # What rests on a peer's word is no verdict of ours.
+    report = None if evidence.basis is EvidenceBasis.PEER else evidence.report
     url = INLINE if evidence.reference.is_inline else evidence.reference.url
     return media.DeliveryMedia(
         delivery_id=delivery_id,
@@ -216,7 +218,7 @@ def _build_row(delivery_id: int, ordinal: int, outcome: MediaOutcome) -> media.D
         url=_ERASED if outcome.purge else url,
         location=evidence.reference.location.value,
         sha256=evidence.sha256,
-        verdict=None if evidence.report is None else evidence.report.verdict.value,
+        verdict=None if report is None else report.verdict.value,
         decision=outcome.decision.value,
         category=outcome.category,
         failure=None if evidence.failure is None else evidence.failure.value,

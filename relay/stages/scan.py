@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from relay.clock import Clock
     from relay.tools.flights import Flights
     from relay.tools.scanning import Scanning
+    from scanner.scan import Begun
 
 # Longer than the scanner's own time limit for one file, so that it ends only with a lost process.
 _EXAMINATION_LEASE: Final = timedelta(seconds=90)
@@ -50,13 +51,52 @@ class ScanTools:
     worker: str
 
 
-async def scan(media: Media, reference: MediaReference, *, tools: ScanTools, state_digest: bytes) -> Evidence:
-    """Scan the bytes and return what was found as evidence."""
+async def begin(
+    media: Media,
+    reference: MediaReference,
+    *,
+    tools: ScanTools,
+    state_digest: bytes,
+    flights: Flights[tuple[bytes, str | None, bytes], Begun],
+) -> Begun:
+    """Look the bytes up in the lists, before anything costly is done; nothing is stored of it.
+
+    Args:
+        media: The bytes.
+        reference: What pointed at them.
+        tools: What the stage works with.
+        state_digest: The state of the scanner.
+        flights: Who is being looked up now.
+    """
+    declared_type = media.content_type or reference.declared_type
+    return await flights.share(
+        (media.sha256, declared_type, state_digest),
+        lambda: tools.scanning.begin(media.data, declared_type=declared_type),
+    )
+
+
+async def scan(
+    media: Media,
+    reference: MediaReference,
+    *,
+    tools: ScanTools,
+    state_digest: bytes,
+    begun: Begun | None = None,
+) -> Evidence:
+    """Scan the bytes and return what was found as evidence.
+
+    Args:
+        media: The bytes.
+        reference: What pointed at them.
+        tools: What the stage works with.
+        state_digest: The state of the scanner.
+        begun: The scan of these very bytes that was begun, if there is one, so that it is gone on with.
+    """
     declared_type = media.content_type or reference.declared_type
     report = await tools.flights.share(
         # Lists may be swapped while a scan runs, and its report does not speak for the new ones.
         (media.sha256, declared_type, state_digest),
-        lambda: _examine(media, declared_type, tools, state_digest),
+        lambda: _examine(media, declared_type, tools, state_digest, begun),
     )
     # A bare link that led to a web page is a link; what was declared as media, by whoever pointed at it or by
     # its own origin, and is none stays unknown.
@@ -73,12 +113,17 @@ async def scan(media: Media, reference: MediaReference, *, tools: ScanTools, sta
     )
 
 
-async def _examine(media: Media, declared_type: str | None, tools: ScanTools, state_digest: bytes) -> Report:
+async def _examine(
+    media: Media, declared_type: str | None, tools: ScanTools, state_digest: bytes, begun: Begun | None
+) -> Report:
     if not await _claim(media.sha256, tools):
         known = await _await_verdict(media.sha256, tools, state_digest)
         if known is not None and is_reusable(known, declared_type):
             return known
-    report = await tools.scanning.scan(media.data, declared_type=declared_type)
+    if begun is None:
+        report = await tools.scanning.scan(media.data, declared_type=declared_type)
+    else:
+        report = await tools.scanning.finish(begun)
     now = tools.clock.now()
     # The decision, which rests on the verdict, is stored after it and waits for the disk for both.
     async with tools.database.transaction(waits_for_disk=False) as conn:

@@ -58,6 +58,7 @@ class SweepTools:
         metrics: Numbers that nobody reads in a command; the line counts them.
         clock: The time.
         max_media_bytes: How long media may be.
+        peers: None: what lies here already is looked at by ourselves.
     """
 
     database: Database
@@ -69,6 +70,7 @@ class SweepTools:
     metrics: Metrics
     clock: Clock
     max_media_bytes: int
+    peers: None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

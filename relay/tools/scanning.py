@@ -44,10 +44,18 @@ class PublishedState:
     as_of: datetime
 
 
-def build_state(document: JsonObject, *, secret: bytes, now: datetime) -> PublishedState:
-    """Salt a state document and take its digest; the same state gives the same digest on this install."""
+def build_state(document: JsonObject, *, secret: bytes, now: datetime, turn: int = 0) -> PublishedState:
+    """Salt a state document and take its digest; the same state gives the same digest on this install.
+
+    Args:
+        document: What the scanner is made of.
+        secret: The installation's own.
+        now: Since when it is.
+        turn: How often this very state was taken back before: a digest that was never returns.
+    """
     inner = digest_of_document(document)
-    salt = hmac.digest(secret, b"scanner state" + inner, "sha256")[:_SALT_BYTES]
+    times = turn.to_bytes(8, "big") if turn else b""
+    salt = hmac.digest(secret, b"scanner state" + inner + times, "sha256")[:_SALT_BYTES]
     salted: JsonObject = {**document, "salt": encode_base64url(salt)}
     return PublishedState(
         digest=digest_of_document(salted),
@@ -65,6 +73,7 @@ class Scanning:
         self._scanner = scanner
         self._executor = executor
         self._secret = secret
+        self._turn = 0
         self._state = build_state(scanner.state().document, secret=secret, now=now)
 
     @property
@@ -88,6 +97,13 @@ class Scanning:
             digest=self._state.digest, document=self._state.document, as_of=as_of.replace(microsecond=0)
         )
 
+    def salt_anew(self) -> None:
+        """Give the present state another digest, because it was taken back under the one it has."""
+        self._turn += 1
+        self._state = build_state(
+            self._scanner.state().document, secret=self._secret, now=self._state.as_of, turn=self._turn
+        )
+
     async def scan(self, data: bytes, *, declared_type: str | None) -> Report:
         """Scan bytes in a thread; the thread waits for a sandboxed worker."""
         loop = asyncio.get_running_loop()
@@ -96,9 +112,9 @@ class Scanning:
         )
 
     @property
-    def has_costly_detectors(self) -> bool:
-        """Whether there is anything that a peer's word could spare."""
-        return self._scanner.has_costly_detectors
+    def costly_detectors(self) -> frozenset[str]:
+        """The names of the detectors that a peer's word could spare; empty where there are none."""
+        return self._scanner.costly_detectors
 
     async def begin(self, data: bytes, *, declared_type: str | None) -> Begun:
         """Look bytes up in the lists, in a thread, without the costly detectors."""
@@ -121,6 +137,7 @@ class Scanning:
         """Swap the hash lists; building their index does not stop the loop."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._executor, lambda: self._scanner.replace_lists(lists))
+        self._turn = 0
         self._state = build_state(self._scanner.state().document, secret=self._secret, now=now)
 
 

@@ -478,7 +478,7 @@ def test_a_scan_that_is_finished_says_what_a_whole_one_says(monkeypatch: pytest.
     costly = CostlyDetector()
     with_detector(monkeypatch, costly)
     with open_scanner(PLAIN) as scanner:
-        assert scanner.has_costly_detectors
+        assert scanner.costly_detectors == {costly.name}
         # The last is large enough for a faster decoding, and a list brings about the closer look.
         large = encode(SECRET.resize((3600, 2800), Image.Resampling.LANCZOS), "JPEG", quality=80)
         scanner.replace_lists([list_of(pdq_entry(SECRET))])
@@ -498,6 +498,6 @@ def test_known_pictures_are_found_before_anything_costly_is_asked(monkeypatch: p
 
 def test_without_costly_detectors_a_scan_is_whole_when_it_was_begun(scanner: Scanner) -> None:
     begun = scanner.begin(PNG_OF_SECRET)
-    assert not scanner.has_costly_detectors
+    assert not scanner.costly_detectors
     assert begun.is_whole
     assert begun.report == scanner.scan(PNG_OF_SECRET)

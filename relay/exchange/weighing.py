@@ -1,0 +1,164 @@
+"""Draw the conclusions from an audit: for the peer's standing, and for what was let go on its word.
+
+Every word about the same bytes is weighed once, however often they are scanned. A peer that is demoted is
+demoted as a whole, under all its profiles and keys: whoever lies about one thing is not asked about others.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from db import audit, peers, reliance, standings
+from db.peers import Tier
+from relay.exchange.standings import APPROVED, build_stored, decide_standing
+from relay.trust import Audited, weigh
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from db.peers import Peer
+    from db.pool import Connection
+    from relay.trust import Standing
+
+_log = logging.getLogger(__name__)
+
+_RELAY: Final = "relay"
+
+_REASONS: Final = {
+    Audited.CONTRADICTS: "it attested what its own lists hold",
+    Audited.DISAGREES: "its attestations disagree with our scans more often than honest ones do",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Whose word was given about some bytes, and under what.
+
+    Attributes:
+        sha256: The digest of the bytes, 32 bytes.
+        issuer: The peer.
+        profile: The profile.
+        key_id: The key.
+        attestation_id: The attestation.
+    """
+
+    sha256: bytes
+    issuer: str
+    profile: str
+    key_id: str
+    attestation_id: str
+
+
+class OnDoubt(Protocol):
+    """Told in the same transaction when our own audits make a peer doubtful; others want to know of it."""
+
+    async def __call__(  # noqa: D102 (the class says it)
+        self, conn: Connection, *, peer: Peer, profile: str, key_id: str, standing: Standing, now: datetime
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """What came of an audit.
+
+    Attributes:
+        standing: Where the peer stands by now.
+        is_demoted: It went into quarantine with this audit.
+        rescans: What had been let go on its word and is now due for a scan of our own.
+    """
+
+    standing: Standing
+    is_demoted: bool = False
+    rescans: int = 0
+
+
+async def weigh_audit(
+    conn: Connection, given: Given, audited: Audited, *, now: datetime, on_doubt: OnDoubt | None = None
+) -> Weighed | None:
+    """Note what a scan of our own says about a peer's word, and move its standing.
+
+    None where the word was weighed before, or is that of a peer whose word is not weighed.
+
+    Args:
+        conn: The connection, in a transaction.
+        given: Whose word about what.
+        audited: What was found.
+        now: The time.
+        on_doubt: Told if the peer becomes doubtful.
+
+    Raises:
+        DatabaseError: Nothing was noted.
+    """
+    # The peer first, as everywhere: two audits of one peer wait for each other here.
+    peer = await peers.lock_peer(conn, given.issuer)
+    if peer is None or peer.tier not in APPROVED:
+        return None
+    is_new = await reliance.note_audited(
+        conn,
+        sha256=given.sha256,
+        issuer=given.issuer,
+        profile=given.profile,
+        key_id=given.key_id,
+        attestation_id=given.attestation_id,
+        outcome=audited.value,
+        now=now,
+    )
+    if not is_new:
+        return None
+    stored = await standings.lock_standing(conn, given.issuer, given.profile, given.key_id)
+    before = decide_standing(peer, stored, now=now)
+    if before.tier not in APPROVED:
+        return None
+    after = weigh(before, audited, now=now)
+    if after == before and stored is not None:
+        return Weighed(standing=after)
+    await standings.put_standing(
+        conn, build_stored(after, actor=given.issuer, profile=given.profile, key_id=given.key_id)
+    )
+    if after.is_in_doubt and not before.is_in_doubt and on_doubt is not None:
+        await on_doubt(conn, peer=peer, profile=given.profile, key_id=given.key_id, standing=after, now=now)
+    if after.tier is Tier.QUARANTINED:
+        rescans = await _demote(conn, peer, audited, now=now)
+        return Weighed(standing=after, is_demoted=True, rescans=rescans)
+    if after.tier is Tier.TRUSTED and before.tier is Tier.PROBATION:
+        await _promote(conn, peer, now=now)
+    return Weighed(standing=after)
+
+
+async def _demote(conn: Connection, peer: Peer, audited: Audited, *, now: datetime) -> int:
+    await peers.set_tier(conn, peer.actor, expected=peer.tier, to=Tier.QUARANTINED, now=now)
+    await standings.set_tiers(conn, peer.actor, to=Tier.QUARANTINED, now=now)
+    # After the standings: whoever relies on the peer holds the lock of one, and its row is seen from here.
+    rescans = await reliance.rescan_all(conn, issuer=peer.actor, now=now)
+    await audit.append(
+        conn,
+        at=now,
+        actor=_RELAY,
+        event="peer_quarantined",
+        detail={
+            "peer": peer.domain,
+            "from": peer.tier.value,
+            "to": Tier.QUARANTINED.value,
+            "reason": _REASONS[audited],
+            "rescans": rescans,
+        },
+    )
+    _log.error(
+        "peer_quarantined peer=%s rescans=%d: %s. Nothing that it attests counts any more, and what was let "
+        "go on its word is scanned again. See `breakwater peers show %s`.",
+        peer.domain,
+        rescans,
+        _REASONS[audited],
+        peer.domain,
+    )
+    return rescans
+
+
+async def _promote(conn: Connection, peer: Peer, *, now: datetime) -> None:
+    """Note that a peer's word spares scans from now on."""
+    if peer.tier is Tier.PROBATION:
+        await peers.set_tier(conn, peer.actor, expected=peer.tier, to=Tier.TRUSTED, now=now)
+    await audit.append(conn, at=now, actor=_RELAY, event="peer_trusted", detail={"peer": peer.domain})
+    _log.info("peer_trusted peer=%s", peer.domain)
