@@ -24,6 +24,10 @@ from relay.backends.standin import open_standin
 from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers
 from relay.errors import StartupError
+from relay.exchange.admission import PeerRefresher
+from relay.exchange.courier import Courier
+from relay.exchange.receiving import FollowTools
+from relay.exchange.upkeep import PeerUpkeep
 from relay.pipeline import Tools
 from relay.selftest import SelftestTools, open_selftest_origin, run_selftest
 from relay.stages.attest import AttestTools
@@ -45,6 +49,7 @@ from relay.tools.memory import MemoryBudget
 from relay.tools.politeness import PoliteClient
 from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
+from relay.web.actor_inbox import ActorInboxDoor
 from relay.web.admin import AdminPages
 from relay.web.attestations import AttestationDoor
 from relay.web.front.door import MediaFront, open_media_front
@@ -94,6 +99,8 @@ class Relay:
         workers: What works through the queue.
         errands: What works through the list of errands.
         list_watch: What loads the hash lists again when they change.
+        courier: What delivers to other relays what we have to say to them.
+        upkeep: What looks at our peers now and then.
     """
 
     door_url: str
@@ -105,6 +112,8 @@ class Relay:
     workers: Workers
     errands: ErrandWorkers
     list_watch: ListWatch
+    courier: Courier
+    upkeep: PeerUpkeep
 
 
 @asynccontextmanager
@@ -218,8 +227,23 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             ),
             enforces_media=settings.enforces_media,
         )
+        refresher = PeerRefresher(database=database, client=client, clock=clock)
+        actor_inbox = ActorInboxDoor(
+            tools=FollowTools(
+                identity=identity,
+                database=database,
+                client=client,
+                clock=clock,
+                follows_per_hour=settings.exchange.follows_per_hour,
+            ),
+            keys=key_directory,
+            trusted_proxies=settings.server.trusted_proxies,
+        )
         await _serve(
-            stack, _build_doors(settings, tools, identity), settings.server.host, settings.server.port
+            stack,
+            _build_doors(settings, tools, identity, actor_inbox=actor_inbox),
+            settings.server.host,
+            settings.server.port,
         )
         await _serve(
             stack,
@@ -261,6 +285,8 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             workers=workers,
             errands=errands,
             list_watch=ListWatch(scanning=scanning, database=database, clock=clock),
+            courier=Courier(database=database, client=client, signer=signer, clock=clock),
+            upkeep=PeerUpkeep(database=database, refresher=refresher),
         )
 
 
@@ -270,7 +296,11 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
         watching = group.create_task(relay.list_watch.run())
         group.create_task(relay.workers.run())
         group.create_task(relay.errands.run())
+        group.create_task(relay.courier.run())
+        group.create_task(relay.upkeep.run())
         await stop.wait()
+        relay.upkeep.stop()
+        relay.courier.stop()
         relay.workers.stop()
         relay.errands.stop()
         watching.cancel()
@@ -290,7 +320,9 @@ async def _open_scanner(
     return scanning
 
 
-def _build_doors(settings: Settings, tools: Tools, identity: Identity) -> web.Application:
+def _build_doors(
+    settings: Settings, tools: Tools, identity: Identity, *, actor_inbox: ActorInboxDoor
+) -> web.Application:
     trusted = settings.server.trusted_proxies
     inbox = InboxDoor(
         tools=tools,
@@ -317,6 +349,7 @@ def _build_doors(settings: Settings, tools: Tools, identity: Identity) -> web.Ap
         [
             web.get(f"{base}/actor", pages.actor),
             web.get(f"{base}/actor/outbox", pages.outbox),
+            web.post(f"{base}/actor/inbox", actor_inbox.handle),
             web.get(f"{base}/profiles/{{name}}", pages.scanning_profile),
             web.get(f"{base}/nodeinfo/2.1", pages.nodeinfo),
             web.get(f"{base}/attestations/{{id}}", attestation_door.handle),
