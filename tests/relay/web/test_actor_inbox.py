@@ -24,6 +24,7 @@ from tests.fediverse import Fediverse, FrozenClock, send
 from tests.fediverse import behaviours as do
 from tests.relay.exchange.conftest import POLICY
 from tests.relay.exchange.neighbours import Neighbour, build_identity
+from tests.relay.line import open_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -381,3 +382,16 @@ async def test_without_the_database_nothing_is_accepted(scene: Scene) -> None:
     async with scene.database.connection() as conn:
         await conn.execute("DROP TABLE peers CASCADE")
     assert await scene.follow(stranger) == 503
+
+
+async def test_the_relay_itself_takes_follows_and_hands_none_to_the_server_behind_it(dsn: str) -> None:
+    async with open_line(dsn) as line:
+        stranger = Neighbour(line.origin)
+        follow = stranger.build("Follow", line.relay.actor)
+        answer = await stranger.deliver(follow, f"{line.relay.actor}/inbox", now=line.clock.now())
+        async with line.database.connection() as conn:
+            peer = await peers.find_peer(conn, stranger.actor)
+        assert answer.status == 202
+        assert peer is not None
+        assert peer.they_follow is Following.ASKED
+        assert line.backend.requests == []
