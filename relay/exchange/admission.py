@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from db import audit, peer_keys, peering, peers
+from db import peer_keys, peering, peers
 from db.peer_keys import PeerKey
 from db.peers import Peer, Tier
 from relay.exchange.discovery import DiscoveryFailure, DiscoveryReason, fetch_peer
 from relay.exchange.groups import guess_trust_group
+from relay.exchange.revocations import take_back_key
 from relay.tools.gates import Gates
-from signatures.keys import parse_multikey
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -130,28 +130,22 @@ async def store_keys(conn: Connection, facts: PeerFacts, *, now: datetime) -> Ke
     for old in ended:
         # What a document does not publish verifies nothing. Should it come back, it holds again.
         await peer_keys.put_peer_key(conn, replace(old, expires_at=now))
-    revoked = [
-        key
+    revoked = {
+        key.key_id: key.revoked
         for key in shown.values()
-        if key.revoked is not None and (key.key_id not in known or known[key.key_id].revoked_at is None)
-    ]
-    for key in revoked:
-        await audit.append(
-            conn,
-            at=now,
-            actor=facts.actor,
-            event="peer_key_revoked",
-            detail={
-                "peer": facts.domain,
-                "key": parse_multikey(key.multikey).fingerprint,
-                "since": str(key.revoked),
-            },
-        )
+        if key.revoked is not None and _is_news(key.revoked, known.get(key.key_id))
+    }
+    for key_id, since in revoked.items():
+        await take_back_key(conn, issuer=facts.actor, key_id=key_id, since=since, now=now)
     return KeyChanges(
         added=tuple(key_id for key_id in shown if key_id not in known),
         ended=tuple(old.key_id for old in ended),
-        revoked=tuple(key.key_id for key in revoked),
+        revoked=tuple(revoked),
     )
+
+
+def _is_news(revoked: datetime, known: PeerKey | None) -> bool:
+    return known is None or known.revoked_at is None or revoked < known.revoked_at
 
 
 def _has_ended(key: PeerKey, now: datetime) -> bool:

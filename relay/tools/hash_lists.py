@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from db import attestations, hashlists
+from db import attestations, hashlists, retiring
 from scanner.hashlist import HashList
 from scanner.hashtable import HashKind, HashTable, unpack_rows
 from scanner.labels import Category
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from db.pool import Database
@@ -61,8 +62,11 @@ async def load_lists_into(scanning: Scanning, database: Database, *, now: dateti
         DatabaseError: They could not be read; the scanner goes on with those it has.
     """
     await scanning.replace_lists(await load_lists(database), now=now)
-    state = scanning.published_state
     async with database.transaction() as conn:
+        # Lists that are as they were before an update, say, whose state our peers were told to forget.
+        while await retiring.is_retired(conn, scanning.state_digest):
+            scanning.salt_anew()
+        state = scanning.published_state
         await attestations.put_state(
             conn, state_digest=state.digest, document=dict(state.document), now=state.as_of
         )
@@ -72,11 +76,19 @@ async def load_lists_into(scanning: Scanning, database: Database, *, now: dateti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWatch:
-    """Load the lists again when somebody imports or withdraws one, in this process or another."""
+    """Load the lists again when somebody imports or withdraws one, in this process or another.
+
+    Attributes:
+        scanning: What they are loaded into.
+        database: Where they are.
+        clock: The time.
+        on_change: Called after they were loaded.
+    """
 
     scanning: Scanning
     database: Database
     clock: Clock
+    on_change: Callable[[], None] | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -95,3 +107,5 @@ class ListWatch:
                     changed.set()
                 else:
                     _log.info("lists_loaded")
+                    if self.on_change is not None:
+                        self.on_change()

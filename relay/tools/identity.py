@@ -119,10 +119,7 @@ class Identity:
             },
             "assertionMethod": [
                 self._build_multikey(self.signing_key.public, {}),
-                *(
-                    self._build_multikey(one.key, {"expires": format_json_time(one.expires)})
-                    for one in self.retired
-                ),
+                *(self._build_multikey(one.key, _build_end(one)) for one in self.retired),
             ],
             # FEP-521a: what authenticates the actor, as against what it asserts.
             "authentication": [] if self.api_key is None else [self._build_multikey(self.api_key.public, {})],
@@ -137,6 +134,13 @@ class Identity:
             "publicKeyMultibase": key.to_multikey(),
             **more,
         }
+
+
+def _build_end(retired: RetiredKey) -> JsonObject:
+    end: JsonObject = {"expires": format_json_time(retired.expires)}
+    if retired.revoked is not None:
+        end["revoked"] = format_json_time(retired.revoked)
+    return end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ What lies in `<data directory>/keys`:
     signing.pem     Ed25519, signs attestations and nothing else
     api.pem         Ed25519, signs what relays ask and answer each other
     secret          32 random bytes, from which what must be unguessable is derived
-    retired.json    the public halves of earlier signing keys, with the day on which each ends
+    retired.json    the public halves of earlier signing keys, with the day on which each ends, and the one
+                    since which others may have had it
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +33,7 @@ from signatures.keys import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 RETIREMENT: Final = timedelta(days=30)
@@ -47,10 +48,17 @@ _TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetiredKey:
-    """An earlier signing key, of which only the public half is left."""
+    """An earlier signing key, of which only the public half is left.
+
+    Attributes:
+        key: That half.
+        expires: When its last attestation has ended.
+        revoked: Since when others may have had the key; None for never.
+    """
 
     key: PublicKey
     expires: datetime
+    revoked: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,20 +116,70 @@ def rotate_signing_key(data_dir: Path, *, now: datetime) -> KeyFiles:
     Raises:
         StartupError: The keys cannot be read or written.
     """
-    directory = data_dir / "keys"
     keys = load_or_create_keys(data_dir)
     retired = (*keys.retired, RetiredKey(key=keys.signing_key.public, expires=now + RETIREMENT))
-    rows = [
-        {"publicKeyMultibase": one.key.to_multikey(), "expires": one.expires.strftime(_TIME_FORMAT)}
-        for one in retired
-    ]
+    return _replace_signing_key(data_dir / "keys", retired)
+
+
+def revoke_signing_key(
+    data_dir: Path, *, since: datetime, now: datetime, multikey: str | None = None
+) -> KeyFiles:
+    """Note that others may have had a signing key since a time; one in use is replaced.
+
+    Args:
+        data_dir: Where the keys are.
+        since: From then on nothing that it signed counts.
+        now: The time.
+        multikey: Which key, if not the one in use.
+
+    Raises:
+        StartupError: The keys cannot be read or written, or there was never such a key.
+    """
+    directory = data_dir / "keys"
+    keys = load_or_create_keys(data_dir)
+    in_use = keys.signing_key.public.to_multikey()
+    since = since.replace(microsecond=0)
+    retired = tuple(_revoke(one, since) if one.key.to_multikey() == multikey else one for one in keys.retired)
+    if multikey in {None, in_use}:
+        lost = RetiredKey(key=keys.signing_key.public, expires=now + RETIREMENT, revoked=since)
+        return _replace_signing_key(directory, (*keys.retired, lost))
+    if multikey not in {one.key.to_multikey() for one in retired}:
+        raise StartupError(
+            f"This relay never signed with {multikey}. Nothing was changed. `breakwater keys show` shows the "
+            "keys that it signs or signed with."
+        )
+    try:
+        _write_retired(directory, retired)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    return _read_all(directory)
+
+
+def _revoke(retired: RetiredKey, since: datetime) -> RetiredKey:
+    # The earliest time that was ever named stays: what was said not to count never counts again.
+    return replace(retired, revoked=since if retired.revoked is None else min(retired.revoked, since))
+
+
+def _replace_signing_key(directory: Path, retired: Sequence[RetiredKey]) -> KeyFiles:
     try:
         # The old key is recorded before it goes, so that no attestation is ever without its key.
-        replace_private(directory / "retired.json", json.dumps(rows, indent=1).encode())
+        _write_retired(directory, retired)
         replace_private(directory / "signing.pem", generate_ed25519().to_pem())
     except OSError as error:
         raise _unusable(directory, error) from error
     return _read_all(directory)
+
+
+def _write_retired(directory: Path, retired: Sequence[RetiredKey]) -> None:
+    rows = [
+        {
+            "publicKeyMultibase": one.key.to_multikey(),
+            "expires": one.expires.strftime(_TIME_FORMAT),
+            **({} if one.revoked is None else {"revoked": one.revoked.strftime(_TIME_FORMAT)}),
+        }
+        for one in retired
+    ]
+    replace_private(directory / "retired.json", json.dumps(rows, indent=1).encode())
 
 
 def rotate_api_key(data_dir: Path) -> KeyFiles:
@@ -174,12 +232,17 @@ def _read_retired(path: Path) -> tuple[RetiredKey, ...]:
         return tuple(
             RetiredKey(
                 key=parse_multikey(row["publicKeyMultibase"]),
-                expires=datetime.strptime(row["expires"], _TIME_FORMAT).replace(tzinfo=UTC),
+                expires=_parse_time(row["expires"]),
+                revoked=_parse_time(row["revoked"]) if "revoked" in row else None,
             )
             for row in json.loads(read_private(path))
         )
     except (SignatureError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
+
+
+def _parse_time(text: str) -> datetime:
+    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC)
 
 
 def read_private(path: Path) -> bytes:
