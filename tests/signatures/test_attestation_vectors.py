@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from signatures.alert import parse_alert, seal_digest, verify_alert
 from signatures.attestation import parse_attestation
 from signatures.attestation_verify import verify_attestation
+from signatures.doubt import parse_doubt, verify_doubt
 from signatures.errors import MalformedError, Reason, VerificationError
 from signatures.fields import parse_attestation_field
 from signatures.http import FASP_FRESHNESS, Profile, find_signature, verify_request, verify_response
@@ -38,7 +40,8 @@ _ATTESTATIONS = read_cases("attestations")
 _REVOCATIONS = read_cases("revocations")
 _FIELDS = read_cases("fields")
 _MESSAGES = read_cases("messages")
-_ALL = [*_ATTESTATIONS, *_REVOCATIONS, *_FIELDS, *_MESSAGES]
+_OBJECTS = [*_ATTESTATIONS, *_REVOCATIONS, *read_cases("alerts"), *read_cases("doubts")]
+_ALL = [*_OBJECTS, *_FIELDS, *_MESSAGES]
 
 
 def _path(case: dict[str, Any]) -> str:
@@ -59,16 +62,25 @@ def _issuer_key(key: dict[str, str]) -> IssuerKey:
     )
 
 
-def _verify(case: dict[str, Any], *, is_revocation: bool) -> None:
+def _verify(case: dict[str, Any], *, kind: str) -> None:
     options: dict[str, Any] = {
         "issuer_key": _issuer_key(case["key"]),
         "now": parse_json_time(case["now"]),
         "trusted_time": _time(case.get("trusted_time")),
         "allow_published_test_keys": True,
     }
-    if is_revocation:
-        verify_revocation(parse_revocation(raw_of(case)), **options)
-        return
+    match kind:
+        case "revocations":
+            verify_revocation(parse_revocation(raw_of(case)), **options)
+        case "alerts":
+            verify_alert(parse_alert(raw_of(case)), **options)
+        case "doubts":
+            verify_doubt(parse_doubt(raw_of(case)), **options)
+        case _:
+            _verify_attestation(case, options)
+
+
+def _verify_attestation(case: dict[str, Any], options: dict[str, Any]) -> None:
     revocations = build_revocation_index(
         RevocationBody(
             id="https://relay.a.example/r",
@@ -116,7 +128,7 @@ def _outcome(case: dict[str, Any]) -> str:
             case "fields":
                 assert parse_attestation_field(case["value"]) == case.get("raw", "").encode()
             case _:
-                _verify(case, is_revocation=kind == "revocations")
+                _verify(case, kind=kind)
     except MalformedError:
         return "malformed"
     except VerificationError as error:
@@ -144,7 +156,7 @@ def test_every_reason_of_these_objects_has_a_vector_and_every_negative_names_its
         "key_revoked", "window", "expired", "bad_signature", "revoked",
     }  # fmt: skip
     assert all(bool(case.get("bug")) == (case["expected"] != "valid") for case in _ALL)
-    assert all(("step" in case) == (case["expected"] != "valid") for case in [*_ATTESTATIONS, *_REVOCATIONS])
+    assert all(("step" in case) == (case["expected"] != "valid") for case in _OBJECTS)
 
 
 def test_published_test_keys_attest_nothing_in_production() -> None:
@@ -158,6 +170,13 @@ def test_published_test_keys_attest_nothing_in_production() -> None:
             issuer_key=issuer,
             now=parse_json_time(example["now"]),
         )
+
+
+def test_the_seal_of_the_alert_that_the_fep_prints_is_that_of_its_media() -> None:
+    example = read_example()
+    alert = parse_alert(example["alert"].encode())
+    sealed = seal_digest(bytes.fromhex(example["mediaSha256Hex"]), key=bytes.fromhex(example["pairKeyHex"]))
+    assert alert.body.mac == sealed
 
 
 @pytest.mark.parametrize("name", ["issuer", "second issuer", "issuer's api", "peer's api"])
