@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # The most that may be packed around less than a window; an honest kilobyte unpacks to as much or more.
 _MAX_PACKED_BYTES: Final = 256 * 1024
 
+# Nobody packs longer texts, except to keep whoever looks into them busy.
+_MAX_TEXT_BYTES: Final = 256 * 1024 * 1024
+
 
 class AnswerBody:
     """A body that is on its way.
@@ -68,6 +71,22 @@ class AnswerBody:
         for chunk in begun:
             yield chunk
         async for chunk in self._chunks:
+            yield chunk
+
+    async def packed_text(self) -> AsyncIterator[bytes]:
+        """Yield the body as it came, as long as it is the text that it began as.
+
+        Raises:
+            TransferBroken: It broke off.
+            CodingError: It is not in its coding, or goes on as something else.
+        """
+        decoder = None if self._coding is None else Decoder(self._coding)
+        size = 0
+        async for chunk in self.packed():
+            for piece in (chunk,) if decoder is None else decoder.feed(chunk):
+                size += len(piece)
+                if b"\x00" in piece or (decoder is not None and size > _MAX_TEXT_BYTES):
+                    raise CodingError("The body began as a text and is none, or has no end.")
             yield chunk
 
     async def unpacked(self) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from relay.web.gateway import verdicts
@@ -312,3 +313,29 @@ async def test_an_attestation_that_cannot_be_read_is_counted_and_ignored(scene: 
     assert count not in scene.line.tools.metrics.render()[0].decode()
     assert (await scene.get(url)).content == picture
     assert f"{count} 1.0" in scene.line.tools.metrics.render()[0].decode()
+
+
+@pytest.mark.parametrize("coding", [None, "gzip"])
+@pytest.mark.parametrize(
+    "beginning", [b"Once upon a time there was a picture. ", b"<html><body>", b'{"a": "']
+)
+async def test_a_text_that_goes_on_as_something_else_does_not_arrive(
+    scene: Scene, beginning: bytes, coding: str | None
+) -> None:
+    """Some programs look for sound and film behind whatever stands before them."""
+    film = b"\x00\x00\x01\xba" + draw_canary()
+    body = beginning + b"text " * 20_000 + film
+    headers = {} if coding is None else {"Content-Encoding": coding}
+    sent = body if coding is None else gzip.compress(body, mtime=0)
+    url = scene.origin.on("/a", do.serve(sent, "text/plain", headers=headers))
+    arrived = bytearray()
+
+    async def read() -> None:
+        async with scene.backend() as backend, backend.stream("GET", url) as answer:
+            async for piece in answer.aiter_raw():
+                arrived.extend(piece)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await read()
+    assert film not in arrived
+    assert len(arrived) < len(sent)
