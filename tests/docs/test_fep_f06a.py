@@ -12,6 +12,8 @@ import pytest
 
 from relay.exchange import client, prefixes
 from relay.exchange.actors import DiscoveryFailure, DiscoveryReason, PeerFacts, read_peer
+from relay.exchange.envelopes import cut_members
+from relay.exchange.lookups import Buckets, Digests, parse_question
 from relay.tools.documents import Document
 from relay.tools.identity import API_TERM, CAPABILITY
 from signatures import admission
@@ -158,3 +160,24 @@ def test_the_actor_that_it_prints_is_found_to_be_a_relay_but_for_its_keys(
     assert facts.api_url == actor["endpoints"][API_TERM]
     assert [key.key_id for key in facts.keys] == [read_example()["issuerKeyId"]]
     assert [key.multikey for key in facts.api_keys] == [actor["authentication"][0]["publicKeyMultibase"]]
+
+
+def _body(name: str) -> str:
+    [body] = [case["message"]["body"] for case in read_cases("messages/valid") if case["name"] == name]
+    return str(body)
+
+
+def test_the_questions_that_it_prints_are_understood_by_the_relay() -> None:
+    sha256 = bytes.fromhex(read_example()["mediaSha256Hex"])
+    assert parse_question(_body("a look-up").encode()) == Digests(sha256=(sha256,))
+    buckets = parse_question(_body("a look-up by prefix").encode())
+    assert isinstance(buckets, Buckets)
+    assert len(buckets.prefixes) == prefixes.PADDED_TO[0]
+    assert prefixes.cut_prefix(sha256, bits=buckets.bits) in buckets.prefixes
+
+
+def test_the_page_that_the_vectors_hold_is_read_with_its_objects_as_they_were_signed() -> None:
+    page = client._read_page(cut_members(_body("a page of the feed")), after=41)
+    example = read_example()
+    assert [item.object.decode() for item in page.items] == [example["attestation"], example["revocation"]]
+    assert [item.seq for item in page.items] == [42, page.cursor]
