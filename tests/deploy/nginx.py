@@ -91,14 +91,41 @@ def find_nginx() -> str | None:
     return shutil.which("nginx", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin:/usr/local/bin")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPorts:
+    """Where the media front is.
+
+    Attributes:
+        front: Where it listens.
+        inner: Where it finds what is behind it: another port of the same nginx.
+    """
+
+    front: int
+    inner: int
+
+
 @contextlib.asynccontextmanager
-async def open_nginx(program: str, *, relay_port: int, backend_url: str, site: str) -> AsyncIterator[Nginx]:
-    """Check the configuration with `nginx -t`, then run it until the block ends."""
+async def open_nginx(
+    program: str, *, relay_port: int, backend_url: str, site: str, media: MediaPorts | None = None
+) -> AsyncIterator[Nginx]:
+    """Check the configuration with `nginx -t`, then run it until the block ends.
+
+    Args:
+        program: The nginx.
+        relay_port: Where the inbox door is.
+        backend_url: Where the instance's server is.
+        site: What the instance's own configuration says.
+        media: Where the media front is; None where it is closed.
+    """
     with scratch_directory() as directory:
         (port,) = free_ports(1)
         log = directory / "error.log"
         config = _write_config(
-            directory, port=port, relay_port=relay_port, site=site.replace("BACKEND", backend_url)
+            directory,
+            port=port,
+            relay_port=relay_port,
+            site=site.replace("BACKEND", backend_url),
+            media=media,
         )
         command = (program, "-p", str(directory), "-c", str(config), "-e", str(log))
         check = await asyncio.create_subprocess_exec(
@@ -117,12 +144,15 @@ async def open_nginx(program: str, *, relay_port: int, backend_url: str, site: s
             await process.wait()
 
 
-def _write_config(directory: Path, *, port: int, relay_port: int, site: str) -> Path:
+def _write_config(
+    directory: Path, *, port: int, relay_port: int, site: str, media: MediaPorts | None
+) -> Path:
     http, snippet = (directory / name for name in ("http.conf", "snippet.conf"))
     lines = (FILES / "breakwater-http.conf").read_text(encoding="utf-8")
     assert "127.0.0.1:8790" in lines
     http.write_text(lines.replace("127.0.0.1:8790", f"127.0.0.1:{relay_port}"), encoding="utf-8")
     snippet.write_text((FILES / "breakwater-server.conf").read_text(encoding="utf-8"), encoding="utf-8")
+    includes, first_lines = _install_media(directory, media) if media is not None else ("", "")
     (directory / "500.html").write_text("sorry", encoding="utf-8")
     # Only a master that runs as root may choose its workers' user, and says so where it may not.
     user = "user root;" if os.geteuid() == 0 else ""
@@ -142,9 +172,11 @@ def _write_config(directory: Path, *, port: int, relay_port: int, site: str) -> 
             uwsgi_temp_path {directory}/uwsgi;
             scgi_temp_path {directory}/scgi;
             include {http};
+            {includes}
             server {{
                 listen 127.0.0.1:{port};
                 server_name social.example;
+                {first_lines}
                 include {snippet};
                 {site.replace("DIRECTORY", str(directory))}
             }}
@@ -152,6 +184,21 @@ def _write_config(directory: Path, *, port: int, relay_port: int, site: str) -> 
         encoding="utf-8",
     )
     return config
+
+
+def _install_media(directory: Path, media: MediaPorts) -> tuple[str, str]:
+    """Write the files of the media front; return the lines that an admin adds to install them."""
+    http, snippet = (directory / name for name in ("media-http.conf", "media-snippet.conf"))
+    lines = (FILES / "breakwater-media-http.conf").read_text(encoding="utf-8")
+    for written, meant in (
+        ("127.0.0.1:8794", f"127.0.0.1:{media.front}"),
+        ("    8795 ", f"    {media.inner} "),
+    ):
+        assert lines.count(written) == 1
+        lines = lines.replace(written, meant)
+    http.write_text(lines, encoding="utf-8")
+    snippet.write_text((FILES / "breakwater-media-server.conf").read_text(encoding="utf-8"), encoding="utf-8")
+    return f"include {http};", f"listen 127.0.0.1:{media.inner}; include {snippet};"
 
 
 async def _wait_for(port: int, process: asyncio.subprocess.Process) -> None:
