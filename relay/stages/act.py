@@ -209,15 +209,22 @@ async def find_places(conn: Connection, case: Case, *, own_host: str) -> tuple[P
     Raises:
         DatabaseError: It cannot be known.
     """
-    if case.sha256 is None:
-        return ()
+    return () if case.sha256 is None else await find_places_of(conn, case.sha256, own_host=own_host)
+
+
+async def find_places_of(conn: Connection, sha256: bytes, *, own_host: str) -> tuple[Place, ...]:
+    """Find where on the backend these bytes are stored or may yet be, the newest first.
+
+    Raises:
+        DatabaseError: It cannot be known.
+    """
     found: dict[tuple[str, str, str], Place] = {}
-    for carrier in await whereabouts.list_carriers(conn, case.sha256, limit=MAX_PLACES):
+    for carrier in await whereabouts.list_carriers(conn, sha256, limit=MAX_PLACES):
         place = find_place(carrier, own_host=own_host)
         if place is None or carrier.state in FINISHED_STATES - {DeliveryState.FORWARDED}:
             continue
         found.setdefault((place.object_id, place.actor_id, ""), place)
-    for sighting in await whereabouts.list_sightings(conn, case.sha256, limit=MAX_PLACES):
+    for sighting in await whereabouts.list_sightings(conn, sha256, limit=MAX_PLACES):
         key = (sighting.object_id, sighting.actor_id, sighting.alias)
         found[key] = Place(
             object_id=sighting.object_id,

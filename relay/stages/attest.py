@@ -94,7 +94,7 @@ def _is_attestable(evidence: Evidence) -> bool:
         and report is not None
         and report.verdict is Verdict.NO_MATCH
         and not report.findings
-        and all(run.outcome is not RunOutcome.FAILED for run in report.detectors)
+        and all(run.outcome not in {RunOutcome.FAILED, RunOutcome.SPARED} for run in report.detectors)
         and report.facts.coverage is ScanCoverage.FULL
         and report.facts.media_type is not None
     )

@@ -11,10 +11,24 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from db import attestations, cases, delivery_lists, errands, feed, keys, media, mirror, verdicts, whereabouts
+from db import (
+    attestations,
+    cases,
+    delivery_lists,
+    errands,
+    feed,
+    keys,
+    media,
+    mirror,
+    peer_states,
+    reliance,
+    verdicts,
+    whereabouts,
+)
 from relay.lifecycle import FINAL, GIVE_UP_AFTER, State, move
 from relay.model import INLINE, MediaDecision
 from relay.tools.limits import share_of
+from signatures.attestation_verify import MAX_LIFE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +62,9 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     (keys.purge_keys, timedelta(days=30)),
     (attestations.purge_attestations, timedelta(days=1)),
     (mirror.purge_mirrored, timedelta(days=1)),
+    # The longest life of an attestation: for so long it may have to be made up for.
+    (reliance.purge_reliance, MAX_LIFE),
+    (peer_states.purge_peer_states, MAX_LIFE),
     (errands.purge_errands, timedelta(days=30)),
     (whereabouts.purge_sightings, timedelta(days=30)),
 )

@@ -126,6 +126,33 @@ def _build_sighting(sha256: bytes, place: Place, now: datetime) -> whereabouts.S
     )
 
 
+async def record_rescan(
+    outcome: MediaOutcome,
+    *,
+    door: Door,
+    database: Database,
+    now: datetime,
+    errands: Sequence[NewErrand] = (),
+) -> int | None:
+    """Record what a later look found in media that was let go before, and what follows on the backend.
+
+    Returns:
+        The number of the case that was opened; None where there is one already or need not be one.
+
+    Raises:
+        DatabaseError: Nothing was recorded; the same look records it the next time.
+    """
+    sha256 = outcome.evidence.sha256
+    if sha256 is None or not (outcome.needs_case or errands):
+        return None
+    async with database.transaction() as conn:
+        case_id = None
+        if outcome.needs_case:
+            case_id = await _open_outcome_case(conn, outcome, door=door, now=now)
+        await _enter(conn, errands, delivery_id=None, sha256=sha256, now=now)
+        return case_id
+
+
 async def _open_outcome_case(
     conn: Connection, outcome: MediaOutcome, *, door: Door, now: datetime
 ) -> int | None:

@@ -1,0 +1,247 @@
+"""Audit one thing that was let go on a peer's word: scan it ourselves, and hold the word against it.
+
+The same is done with everything that was relied on when a peer is demoted or takes back what it said. What is
+found is decided upon as always: a case, a copy for whoever rules on it, and an errand for each place on the
+backend that it was brought to. From then on the media doors know it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from db import media, mirror, peer_states, peers, reliance
+from relay.exchange.client import PeerFailure
+from relay.exchange.comparing import compare_report, has_objection, is_agreement
+from relay.exchange.intake import Rejected, admit
+from relay.exchange.standings import count_groups
+from relay.exchange.weighing import Given, weigh_audit
+from relay.model import Door, FetchFailure, Location, Media, MediaDecision, MediaReference
+from relay.pipeline import look
+from relay.stages.act import find_places_of, plan_for_outcome
+from relay.stages.consult import consult_digest
+from relay.stages.decide import judge
+from relay.stages.gather import recall_words
+from relay.stages.record import record_rescan
+from relay.stages.rely import learn
+from relay.trust import ENOUGH_GROUPS, Audited
+from signatures.errors import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from db.mirror import MirroredAttestation
+    from db.reliance import Reliance
+    from relay.exchange.peer_tools import PeerTools
+    from relay.line import Tools
+    from relay.model import MediaOutcome
+    from scanner.report import Report
+
+_log = logging.getLogger(__name__)
+
+PATIENCE: Final = timedelta(hours=24)
+"""How long a peer has to say what its scanner was when it attested what we found; and how long we try to have
+the bytes again."""
+
+_TRY_AGAIN: Final = timedelta(minutes=15)
+# Where the same bytes were elsewhere, too: a handful is enough to have them again, if anybody has.
+_MAX_URLS: Final = 4
+_SKIPPED: Final = "skipped"
+_LOST: Final = "lost"
+_RESCANNED: Final = "rescanned"
+
+# That a word has ended since says nothing against it.
+_STILL_WEIGHED: Final = frozenset({Reason.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditTools:
+    """What audits are made with.
+
+    Attributes:
+        line: What the line works with.
+        peers: What it takes to weigh a peer's word.
+        name: The name of this process.
+    """
+
+    line: Tools
+    peers: PeerTools
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The audit came to an end, in the words of the table."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutOff:
+    """It cannot be made yet."""
+
+
+AuditResult: TypeAlias = Ended | PutOff
+
+
+async def audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
+    """Make one audit, and note what came of it.
+
+    Raises:
+        DatabaseError: It is not known what came of it; it is made again when its lease ends.
+    """
+    result = await _audit(due, tools=tools)
+    now = tools.line.clock.now()
+    if isinstance(result, PutOff):
+        async with tools.line.database.connection() as conn:
+            await reliance.put_off(conn, due.id, until=now + _TRY_AGAIN)
+        return result
+    async with tools.line.database.connection() as conn:
+        # Where the word was weighed, that is noted already.
+        await reliance.finish_audit(conn, due.id, outcome=result.outcome, now=now)
+    await asyncio.to_thread(tools.peers.retained.purge, due.sha256)
+    return result
+
+
+async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
+    is_by_chance = due.audit_rate < 1.0
+    words = await recall_words(due.sha256, tools=tools.peers)
+    if is_by_chance and count_groups(words) >= ENOUGH_GROUPS:
+        return Ended(outcome=_SKIPPED)
+    outcome = await _look_again(due, tools=tools)
+    if outcome is None:
+        is_over = tools.line.clock.now() - due.relied_at >= PATIENCE
+        return Ended(outcome=_LOST) if is_over else PutOff()
+    await _follow_up(due, outcome, tools=tools)
+    report = outcome.evidence.report
+    if report is None:
+        # A person has ruled on these bytes, which says nothing about anybody's scanner.
+        return Ended(outcome=Audited.NOT_COMPARABLE.value)
+    result = await _weigh(due, report, tools=tools)
+    if isinstance(result, Ended):
+        await learn(report, words, due.sha256, tools=tools.peers)
+    return result
+
+
+async def _look_again(due: Reliance, *, tools: AuditTools) -> MediaOutcome | None:
+    """Find what a whole scan says of the bytes; None where they cannot be had."""
+    line = tools.line
+    reference = MediaReference(url=due.url, location=Location.STORED)
+    known = await consult_digest(
+        due.sha256, None, reference, database=line.database, state_digest=line.scans.scanning.state_digest
+    )
+    if known is not None:
+        return judge(known, line.policy)
+    async with line.memory.open_account() as account:
+        data = await asyncio.to_thread(tools.peers.retained.find, due.sha256)
+        if data is not None:
+            await account.grow(len(data))
+            retained = Media(data=data, sha256=due.sha256, content_type=None)
+            return await look(retained, reference, tools=line)
+        async with line.database.connection() as conn:
+            urls = await media.list_urls_of(conn, due.sha256, limit=_MAX_URLS)
+        for url in dict.fromkeys((due.url, *urls) if due.url else urls):
+            fetched = await line.client.fetch_media(url, max_bytes=line.max_media_bytes, reserve=account.grow)
+            # Other bytes than those that were let go say nothing: servers re-encode, and liars swap.
+            if not isinstance(fetched, FetchFailure) and fetched.sha256 == due.sha256:
+                return await look(fetched, reference, tools=line)
+    return None
+
+
+async def _follow_up(due: Reliance, outcome: MediaOutcome, *, tools: AuditTools) -> None:
+    """See to what was let go and would not be now: a case, and what follows wherever it went to."""
+    line, sha256 = tools.line, due.sha256
+    if outcome.decision is MediaDecision.RELEASE:
+        return
+    async with line.database.connection() as conn:
+        places = await find_places_of(conn, sha256, own_host=line.acting.own_host)
+    planned = [
+        errand
+        for place in places
+        for errand in await plan_for_outcome(outcome, place, acting=line.acting, database=line.database)
+    ]
+    door = Door.INBOX if due.url else Door.GATEWAY
+    case_id = await record_rescan(
+        outcome, door=door, database=line.database, now=line.clock.now(), errands=planned
+    )
+    if case_id is not None:
+        _log.warning("new_cases count=1")
+
+
+async def _weigh(due: Reliance, report: Report, *, tools: AuditTools) -> AuditResult:
+    """Hold the word against what we found, where that is possible."""
+    word = await _find_word(due, tools=tools)
+    if word is None:
+        return Ended(outcome=_RESCANNED)
+    if is_agreement(report, tools.peers.costly):
+        audited = Audited.AGREES
+    elif not has_objection(report):
+        return Ended(outcome=Audited.NOT_COMPARABLE.value)
+    else:
+        compared = await _compare(due, word, report, tools=tools)
+        if compared is None:
+            return PutOff()
+        audited = compared
+    given = Given(
+        sha256=due.sha256,
+        issuer=due.issuer,
+        profile=due.profile,
+        key_id=due.key_id,
+        attestation_id=due.attestation_id,
+    )
+    async with tools.line.database.transaction() as conn:
+        await weigh_audit(conn, given, audited, now=tools.line.clock.now(), on_doubt=tools.peers.on_doubt)
+    return Ended(outcome=audited.value)
+
+
+async def _find_word(due: Reliance, *, tools: AuditTools) -> MirroredAttestation | None:
+    """Find the attestation that was relied on; None where it was taken back or counts no more anyway."""
+    database, now = tools.line.database, tools.line.clock.now()
+    async with database.connection() as conn:
+        stored = await mirror.list_mirrored(conn, (due.attestation_id,))
+    if not stored:
+        return None
+    admitted = await admit(stored[0].object, database=database, now=now, allow_http=tools.peers.allow_http)
+    if isinstance(admitted, Rejected) and admitted.reason not in _STILL_WEIGHED:
+        return None
+    return stored[0]
+
+
+async def _compare(
+    due: Reliance, word: MirroredAttestation, report: Report, *, tools: AuditTools
+) -> Audited | None:
+    """Compare with what the peer says its scanner was; None while it may still say so."""
+    theirs = await _find_state(word, tools=tools)
+    if theirs is not None:
+        ours = tools.line.scans.scanning.published_state.document
+        return compare_report(report, ours=ours, theirs=theirs)
+    if tools.line.clock.now() - due.relied_at < PATIENCE:
+        return None
+    # Whoever never says what it scanned with could not be held to anything it attests.
+    return Audited.DISAGREES
+
+
+async def _find_state(word: MirroredAttestation, *, tools: AuditTools) -> Mapping[str, Any] | None:
+    database = tools.line.database
+    async with database.connection() as conn:
+        known = await peer_states.find_peer_state(conn, word.issuer, word.state_digest)
+        peer = await peers.find_peer(conn, word.issuer)
+    if known is not None or peer is None:
+        return known
+    document = await tools.peers.asker.state(peer, word.state_digest)
+    if isinstance(document, PeerFailure):
+        _log.warning("peer_state_not_fetched peer=%s reason=%s", peer.domain, document.reason.value)
+        return None
+    async with database.transaction(waits_for_disk=False) as conn:
+        await peer_states.put_peer_state(
+            conn,
+            word.issuer,
+            state_digest=word.state_digest,
+            document=document,
+            now=tools.line.clock.now(),
+        )
+    return document
