@@ -25,8 +25,14 @@ from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers
 from relay.errors import StartupError
 from relay.exchange.admission import PeerRefresher
+from relay.exchange.client import PeerClient
 from relay.exchange.courier import Courier
+from relay.exchange.feed_pages import FeedBell, FeedDesk
+from relay.exchange.lookups import BucketWidth
+from relay.exchange.reader import FeedReader, ReaderTools
 from relay.exchange.receiving import FollowTools
+from relay.exchange.signing import create_peer_signer
+from relay.exchange.taking import FeedTaking
 from relay.exchange.upkeep import PeerUpkeep
 from relay.pipeline import Tools
 from relay.selftest import SelftestTools, open_selftest_origin, run_selftest
@@ -46,6 +52,7 @@ from relay.tools.key_limits import LOOKUPS_AT_ONCE, LOOKUPS_PER_SECOND
 from relay.tools.key_store import DatabaseKeyStore
 from relay.tools.limits import FairShare
 from relay.tools.memory import MemoryBudget
+from relay.tools.own_media import open_upstream_client
 from relay.tools.politeness import PoliteClient
 from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
@@ -58,6 +65,8 @@ from relay.web.hash_endpoint import HashDoor
 from relay.web.identity import IdentityPages
 from relay.web.inbox import InboxDoor
 from relay.web.local import LocalDoor, LocalDoors
+from relay.web.peer_api import PeerApi, add_peer_routes
+from relay.web.peer_door import PeerDoor
 from relay.web.uploads import UploadDoor
 from relay.web.validator import ValidatorDoor
 from relay.workers import Workers, WorkerSettings
@@ -101,6 +110,8 @@ class Relay:
         list_watch: What loads the hash lists again when they change.
         courier: What delivers to other relays what we have to say to them.
         upkeep: What looks at our peers now and then.
+        bell: What wakes the peers that wait for something new in our feed.
+        reader: What reads the feeds of our peers; None where the admin does not want it.
     """
 
     door_url: str
@@ -114,6 +125,8 @@ class Relay:
     list_watch: ListWatch
     courier: Courier
     upkeep: PeerUpkeep
+    bell: FeedBell
+    reader: FeedReader | None
 
 
 @asynccontextmanager
@@ -193,6 +206,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             max_media_bytes=settings.fetch.max_media_bytes,
             examines_restricted=settings.legal.scan_restricted,
         )
+        upstream = await enter(open_upstream_client(clock))
         workers = Workers(
             tools,
             WorkerSettings(
@@ -206,7 +220,11 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             ErrandTools(
                 database=database,
                 api=api,
-                uploads=UploadTools(line=tools, hosts=assembly.build_media_hosts(settings)),
+                uploads=UploadTools(
+                    line=tools,
+                    hosts=assembly.build_media_hosts(settings),
+                    source=assembly.build_media_source(settings, inside=upstream, outside=tools.client),
+                ),
                 metrics=metrics,
                 clock=clock,
                 name=name,
@@ -227,6 +245,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             ),
             enforces_media=settings.enforces_media,
         )
+        peer_signer = create_peer_signer(identity, clock)
         refresher = PeerRefresher(database=database, client=client, clock=clock)
         actor_inbox = ActorInboxDoor(
             tools=FollowTools(
@@ -239,12 +258,32 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             keys=key_directory,
             trusted_proxies=settings.server.trusted_proxies,
         )
+        bell = FeedBell(database)
+        peer_api = PeerApi(
+            database=database,
+            clock=clock,
+            desk=FeedDesk(database=database, clock=clock, bell=bell),
+            width=BucketWidth(database),
+            lookups=assembly.build_lookup_share(settings),
+        )
+        peer_door = PeerDoor(
+            database=database,
+            clock=clock,
+            signer=peer_signer,
+            base_url=identity.base_url,
+            trusted_proxies=settings.server.trusted_proxies,
+            refresh=refresher,
+        )
         await _serve(
             stack,
-            _build_doors(settings, tools, identity, actor_inbox=actor_inbox),
+            _build_doors(
+                settings, tools, identity, peer_api=peer_api, peer_door=peer_door, actor_inbox=actor_inbox
+            ),
             settings.server.host,
             settings.server.port,
         )
+        # Whoever still waits goes home before the door closes.
+        stack.callback(bell.stop)
         await _serve(
             stack,
             _build_admin(
@@ -263,7 +302,9 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             local = await _build_local_doors(stack, settings, tools, identity)
             await _serve(stack, local, settings.doors.host, settings.doors_port)
         if settings.exchange.media_front:
-            front = await enter(open_media_front(assembly.build_front_settings(settings), tools=tools))
+            front = await enter(
+                open_media_front(assembly.build_front_settings(settings), tools=tools, client=upstream)
+            )
             await _serve(stack, _build_front(front), settings.server.host, settings.front_port)
         if settings.gateway.enabled:
             await enter(
@@ -287,6 +328,21 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             list_watch=ListWatch(scanning=scanning, database=database, clock=clock),
             courier=Courier(database=database, client=client, signer=signer, clock=clock),
             upkeep=PeerUpkeep(database=database, refresher=refresher),
+            bell=bell,
+            reader=FeedReader(
+                ReaderTools(
+                    database=database,
+                    client=PeerClient(client=client, signer=peer_signer, clock=clock),
+                    clock=clock,
+                    refresh=refresher,
+                    take=FeedTaking(
+                        database=database, refetch=refresher, allow_http=assembly.allows_http_peers(settings)
+                    ),
+                    allow_http=assembly.allows_http_peers(settings),
+                )
+            )
+            if settings.exchange.uses_feed
+            else None,
         )
 
 
@@ -298,9 +354,15 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
         group.create_task(relay.errands.run())
         group.create_task(relay.courier.run())
         group.create_task(relay.upkeep.run())
+        group.create_task(relay.bell.run())
+        if relay.reader is not None:
+            group.create_task(relay.reader.run())
         await stop.wait()
         relay.upkeep.stop()
         relay.courier.stop()
+        if relay.reader is not None:
+            relay.reader.stop()
+        relay.bell.stop()
         relay.workers.stop()
         relay.errands.stop()
         watching.cancel()
@@ -321,7 +383,13 @@ async def _open_scanner(
 
 
 def _build_doors(
-    settings: Settings, tools: Tools, identity: Identity, *, actor_inbox: ActorInboxDoor
+    settings: Settings,
+    tools: Tools,
+    identity: Identity,
+    *,
+    peer_api: PeerApi,
+    peer_door: PeerDoor,
+    actor_inbox: ActorInboxDoor,
 ) -> web.Application:
     trusted = settings.server.trusted_proxies
     inbox = InboxDoor(
@@ -345,6 +413,7 @@ def _build_doors(
             max_body_bytes=settings.server.max_body_bytes,
         )
         doors.add_routes([web.post(f"{base}/webhooks/mastodon", uploads.handle)])
+    add_peer_routes(doors, peer_api, door=peer_door, path=urlsplit(identity.api_url).path)
     doors.add_routes(
         [
             web.get(f"{base}/actor", pages.actor),

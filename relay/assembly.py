@@ -20,6 +20,7 @@ from relay.stages.release import ReleaseTools
 from relay.stages.store import HoldPolicy
 from relay.tools.door_secret import build_addresses, find_door_secret
 from relay.tools.limits import Backlog, FairShare
+from relay.tools.own_media import OwnMedia
 from relay.tools.policy import FetchPolicy
 from relay.tools.urls import DEFAULT_PORTS, MalformedUrlError, parse_url
 from relay.web.front.door import FrontSettings
@@ -31,10 +32,12 @@ from signatures.http import Freshness
 if TYPE_CHECKING:
     from relay.backends.abilities import Ability
     from relay.config import Settings
+    from relay.stages.fetch import MediaSource
     from relay.stages.release import Resolver
     from relay.tools.addresses import Endpoint
     from relay.tools.authority import Authority
-    from relay.tools.fetching import Signer
+    from relay.tools.fetching import GuardedClient, Signer
+    from relay.tools.politeness import PoliteClient
 
 _EMBEDDED: Final = "embedded"
 _NO_CLASSIFIER: Final = "none"
@@ -186,6 +189,23 @@ def build_front_settings(settings: Settings) -> FrontSettings:
     )
 
 
+def build_media_source(settings: Settings, *, inside: GuardedClient, outside: PoliteClient) -> MediaSource:
+    """Build what fetches the server's own media: as the world does, or past our own front.
+
+    Args:
+        settings: The configuration.
+        inside: Asks the server behind the front.
+        outside: Asks the world.
+
+    Raises:
+        ConfigError: The address of the server behind the front cannot be used.
+    """
+    if not settings.exchange.media_front:
+        return outside
+    front = build_front_settings(settings)
+    return OwnMedia(upstream=front.upstream, paths=front.paths, inside=inside, outside=outside)
+
+
 def _normalize_host(text: str) -> str:
     """Return a host as it stands in URLs that were read: lower case, in its ASCII form."""
     host = text.strip().strip(".")
@@ -219,6 +239,17 @@ def attestation_life(settings: Settings, *, has_lists: bool) -> timedelta:
     """Return how long an attestation holds: a day where daily lists are part of it, else a week."""
     attest = settings.attest
     return timedelta(hours=attest.life_with_lists_hours if has_lists else attest.life_models_only_hours)
+
+
+def allows_http_peers(settings: Settings) -> bool:
+    """Tell whether peers may be without TLS: only where we are so ourselves, as in development."""
+    return settings.base_url.startswith("http://")
+
+
+def build_lookup_share(settings: Settings) -> FairShare:
+    """Build the bound on the look-ups of each peer: so many a minute, all of them at once if need be."""
+    a_minute = settings.exchange.lookups_per_minute
+    return FairShare(per_second=a_minute / 60, burst=a_minute)
 
 
 def feed_kept(settings: Settings) -> timedelta:
