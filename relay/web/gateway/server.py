@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Awaitable, Callable
-    from datetime import timedelta
 
     from aiohttp.web_protocol import RequestHandler
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Longer than the pools of most clients, so that they close first and no request meets a closing connection;
 # shorter than would keep places from those who wait.
 _KEEP_ALIVE_S: Final = 30.0
+# As long as the listener waits for the first byte, for pools that open connections ahead of need. Whoever begins
+# a request and never ends it would keep a place from those who wait.
+FIRST_REQUEST_WITHIN: Final = timedelta(seconds=60)
 # One line of a head. Signed requests of object stores have URLs of two kilobytes.
 _MAX_LINE_BYTES: Final = 16 * 1024
 _READ_BUFFER_BYTES: Final = 64 * 1024
@@ -49,6 +52,7 @@ class GatewayServer(web.Server):
         self._handle = handle
         self._tunnels: dict[RequestHandler, FetchUrl | None] = {}
         self._endings: dict[RequestHandler, Callable[[], None]] = {}
+        self._silent: dict[RequestHandler, asyncio.TimerHandle] = {}
 
     async def take_over(
         self,
@@ -72,11 +76,11 @@ class GatewayServer(web.Server):
             ssl.SSLError: The backend did not agree to the TLS.
             OSError: The connection broke.
         """
-        protocol = self()
+        protocol, loop = self(), asyncio.get_running_loop()
         self._tunnels[protocol] = tunnel
         self._endings[protocol] = when_over
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
+            await loop.connect_accepted_socket(
                 lambda: protocol,
                 connection,
                 ssl=tls,
@@ -86,6 +90,9 @@ class GatewayServer(web.Server):
             self._endings.pop(protocol, None)
             self._tunnels.pop(protocol, None)
             raise
+        if protocol in self._endings:
+            wait = FIRST_REQUEST_WITHIN.total_seconds()
+            self._silent[protocol] = loop.call_later(wait, protocol.force_close)
 
     async def end(self, *, within_s: float) -> None:
         """Close the connections that wait, and give the others some time."""
@@ -96,9 +103,16 @@ class GatewayServer(web.Server):
         """Note that a connection has ended."""
         super().connection_lost(handler, exc)
         self._tunnels.pop(handler, None)
+        self._hear(handler)
         when_over = self._endings.pop(handler, None)
         if when_over is not None:
             when_over()
 
+    def _hear(self, handler: RequestHandler) -> None:
+        waiting = self._silent.pop(handler, None)
+        if waiting is not None:
+            waiting.cancel()
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._hear(request.protocol)
         return await self._handle(request, self._tunnels.get(request.protocol))

@@ -44,7 +44,8 @@ class Verdicts:
 
     Args:
         tools: What the line works with.
-        flights: What is being examined now, by digest and declared type.
+        flights: What is being examined now, by digest, declared type and the state of the scanner: lists may
+            be swapped meanwhile, and a verdict does not speak for the new ones.
         within: How long a request waits.
         door: The door that the copies come in by.
         location: What they are, as it is written down.
@@ -53,7 +54,7 @@ class Verdicts:
     def __init__(
         self,
         tools: Tools,
-        flights: Flights[tuple[bytes, str | None], Answer],
+        flights: Flights[tuple[bytes, str | None, bytes], Answer],
         *,
         within: timedelta,
         door: Door = Door.GATEWAY,
@@ -80,8 +81,9 @@ class Verdicts:
                 known = await find_outcome(digest, reference, door=self._door, tools=self._tools)
                 if known is not None:
                     return _answer(known)
+                state = self._tools.scans.scanning.state_digest
                 return await self._flights.share(
-                    (digest, declared_type), lambda: self._examine(copy, digest, reference, carried)
+                    (digest, declared_type, state), lambda: self._examine(copy, digest, reference, carried)
                 )
         except _KNOWN_FAILURES as error:
             _log.warning("media_not_examined door=%s error=%s", self._door.value, type(error).__name__)

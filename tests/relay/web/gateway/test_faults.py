@@ -12,6 +12,9 @@ import httpx
 import pytest
 
 from db import rulings, verdicts
+from relay.tools.flights import Flights
+from relay.web.gateway import server
+from tests.e2e.gateway.raw import open_line
 from tests.fediverse import behaviours as do
 from tests.fediverse.wire import build_head
 from tests.images import encode, marker
@@ -155,6 +158,62 @@ async def test_connections_beyond_the_bound_wait_for_their_turn(dsn: str, tmp_pa
             assert len(scene.origin.requests) <= 2
             may_go_on.set()
         assert [fetch.result().content for fetch in fetches] == [PICTURE] * 6
+
+
+@pytest.mark.parametrize("way", ["plain", "tunnel"])
+async def test_a_request_that_is_begun_and_never_ended_keeps_no_place(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(server, "FIRST_REQUEST_WITHIN", SOON)
+    async with (
+        open_scene(dsn, tmp_path, max_connections=1) as scene,
+        open_line(scene.gateway.port) as line,
+    ):
+        url = scene.plain.serve_media("/page", b"<html>", "text/html")
+        if way == "tunnel":
+            assert await line.connect(f"{scene.origin.host}:{scene.origin.port}") == 200
+        line.writer.write(f"GET {url} HTTP/1.1\r\nHost: ".encode())
+        assert await line.is_closed()
+        assert (await scene.get(url)).status_code == 200
+
+
+async def test_a_connection_that_has_asked_once_may_rest(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "FIRST_REQUEST_WITHIN", SOON)
+    async with open_scene(dsn, tmp_path) as scene, open_line(scene.gateway.port) as line:
+        url = scene.plain.on("/a", do.drip(b"<html>words", interval_seconds=0.05, content_type="text/html"))
+        host = url.split("/")[2]
+        for _ in range(2):
+            answer = await line.ask(f"GET {url} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert answer is not None
+            assert answer.body == b"<html>words"
+
+
+async def test_whoever_asks_after_a_change_of_lists_waits_for_no_verdict_from_before_it(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_scene(dsn, tmp_path) as scene:
+        url = scene.origin.serve_media("/a.png", PICTURE)
+        scanning, asked = type(scene.line.tools.scans.scanning), set()
+        has_asked, share = asyncio.Event(), Flights.share
+
+        async def note(self: object, key: tuple[bytes, str, bytes], call: object) -> object:
+            asked.add(key)
+            has_asked.set()
+            return await share(self, key, call)
+
+        monkeypatch.setattr(Flights, "share", note)
+        async with slow_scanner(scene) as (began, may_go_on), asyncio.TaskGroup() as group:
+            before = group.create_task(scene.get(url))
+            await began.wait()
+            monkeypatch.setattr(scanning, "state_digest", property(lambda _: b"s" * 32))
+            has_asked.clear()
+            after = group.create_task(scene.get(url))
+            await has_asked.wait()
+            may_go_on.set()
+        assert (await before).content == (await after).content == PICTURE
+        assert len({state for _, _, state in asked}) == 2
 
 
 async def test_a_gateway_that_stops_ends_what_is_under_way(dsn: str, tmp_path: Path) -> None:
