@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from db import alerts, audit, mirror, peer_keys, peer_outbox, peers, reliance, standings
+from db.peers import Tier
 from relay import trust
 from relay.cli.peers_words import (
     explain_follow,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from db.standings import StoredStanding
 
 _HISTORY: Final = 10
+# How far back the reason of a quarantine is looked for.
+_SEARCHED: Final = 200
+_QUARANTINED: Final = "peer_quarantined"
 
 
 class NoSuchPeerError(BreakwaterError):
@@ -86,12 +90,13 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
     measured = await standings.list_standings(conn, peer.actor)
     outcomes = await reliance.count_outcomes(conn, peer.actor)
     mirrored = await mirror.count_mirrored(conn, now=now)
-    history = await audit.list_about_peer(conn, peer.domain, limit=_HISTORY)
+    history = await audit.list_about_peer(conn, peer.domain, limit=_SEARCHED)
     return {
         "domain": peer.domain,
         "actor": peer.actor,
         "tier": peer.tier.value,
         "standing": explain_tier(peer),
+        "why": _find_reason(peer, history),
         "note": peer.note,
         "trust group": peer.trust_group,
         "added": _time(peer.added_at),
@@ -114,8 +119,18 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
             "categories": list(peer.alerts),
             "rulings on its warnings": await alerts.count_rulings(conn, peer.actor),
         },
-        "history": [_describe_event(one) for one in history],
+        "history": [_describe_event(one) for one in history[:_HISTORY]],
     }
+
+
+def _find_reason(peer: Peer, history: tuple[AuditEntry, ...]) -> str | None:
+    """Say why a peer is in quarantine; None if it is not, or if that was too long ago."""
+    if peer.tier is not Tier.QUARANTINED:
+        return None
+    entry = next((one for one in history if one.event == _QUARANTINED), None)
+    if entry is None:
+        return None
+    return f"{entry.detail.get('reason') or 'no reason given'} ({entry.actor}, {_time(entry.at)})"
 
 
 def _describe_api_key(peer: Peer) -> list[dict[str, Any]]:

@@ -113,7 +113,8 @@ def explain_follow(following: Following, letters: tuple[Letter, ...], *, is_ours
     on_way = next((one for one in letters if one.kind == "Follow"), None)
     if on_way is None:
         return "asked, waits for its admin"
-    return explain_letter(on_way)
+    told = explain_letter(on_way)
+    return f"{told}; to ask again: breakwater peers add" if on_way.due_at is None else told
 
 
 def explain_letter(letter: Letter) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from db import audit
+from db import audit, peer_outbox
 from db.peers import Following
 from relay.cli.peers_tools import make_alert_key, read_alert_key
 from relay.cli.peers_view import describe, find_one
-from relay.cli.peers_words import explain_discovery
+from relay.cli.peers_words import explain_discovery, explain_letter
 from relay.errors import BreakwaterError
 from relay.exchange import tiers
 from relay.exchange.admission import admit_stranger
@@ -51,11 +51,11 @@ async def add(
         await audit.append(conn, at=now, actor=by, event="peer_added", detail={"peer": peer.domain})
         if follows and peer.we_follow is not Following.ACCEPTED:
             await ask_to_follow(conn, peer, identity=tools.identity, now=now)
-    sent = await tools.courier.send_due(peer.actor)
+    sent = await _send(tools, peer)
     return {
         **await show(tools.database, peer.actor, now=now),
         "software": facts.software,
-        "sent": [_describe_sent(one) for one in sent],
+        **sent,
         "next": "Compare the fingerprints with those that its admin sees (breakwater keys show). Then: "
         f"breakwater peers approve {peer.domain}",
     }
@@ -80,12 +80,11 @@ async def approve(
         is_ally=is_ally,
         follows_back=follows_back,
     )
-    sent = await tools.courier.send_due(peer.actor)
     return {
         "domain": peer.domain,
         "tier": done.peer.tier.value,
         "reads us": "yes" if done.peer.they_follow is Following.ACCEPTED else "as soon as it asks",
-        "sent": [_describe_sent(one) for one in sent],
+        **await _send(tools, peer),
     }
 
 
@@ -99,12 +98,11 @@ async def remove(tools: PeerTools, name: str, *, by: str) -> dict[str, Any]:
     done = await tiers.remove(
         tools.database, peer.actor, identity=tools.identity, by=by, now=tools.clock.now()
     )
-    sent = await tools.courier.send_due(peer.actor)
     return {
         "domain": peer.domain,
         "done": "removed",
         "to be scanned again": done.rescans,
-        "sent": [_describe_sent(one) for one in sent],
+        **await _send(tools, peer),
     }
 
 
@@ -179,6 +177,18 @@ async def set_alerts(
 async def _find(database: Database, name: str) -> Peer:
     async with database.connection() as conn:
         return await find_one(conn, name)
+
+
+async def _send(tools: PeerTools, peer: Peer) -> dict[str, Any]:
+    """Deliver what was just written, unless the running relay was quicker, and say how far it has come."""
+    sent = await tools.courier.send_due(peer.actor)
+    async with tools.database.connection() as conn:
+        waiting = await peer_outbox.list_letters(conn, peer.actor)
+    told = {one.letter.id for one in sent}
+    return {
+        "sent": [_describe_sent(one) for one in sent],
+        "on its way": [explain_letter(one) for one in waiting if one.id not in told],
+    }
 
 
 def _describe_sent(sent: Sent) -> str:

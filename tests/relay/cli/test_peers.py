@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from db import peers, reliance, standings
+from db import peer_outbox, peers, reliance, standings
 from db.migrate import migrate
 from db.peer_outbox import Letter
 from db.peers import Following, Peer, Tier
@@ -32,6 +32,7 @@ from relay.cli.peers_words import (
 from relay.cli.peers_work import PeerError
 from relay.errors import StartupError
 from relay.exchange.actors import DiscoveryFailure, DiscoveryReason
+from relay.exchange.follows import ask_to_follow
 from relay.model import FetchFailure
 from relay.trust import Audited, Standing, weigh
 from tests.fediverse import Fediverse, FrozenClock
@@ -145,6 +146,18 @@ async def test_one_takes_leave_and_the_other_hears_of_it(two: Two) -> None:
         await peers_work.show(two.ours.database, two.their_domain, now=START)
 
 
+async def test_what_the_running_relay_is_just_delivering_is_not_sent_twice(two: Two) -> None:
+    await add(two.ours, two.their_place, follows=False)
+    peer = await get(two.ours, two.theirs)
+    async with two.ours.database.transaction() as conn:
+        await ask_to_follow(conn, peer, identity=two.ours.identity, now=START)
+        again_at = START + timedelta(minutes=2)
+        assert await peer_outbox.claim_letter(conn, now=START, again_at=again_at) is not None
+    approved = await approve(two.ours, two.their_domain)
+    assert (approved["sent"], approved["on its way"]) == ([], ["Follow is on its way"])
+    assert await list_rows(two.theirs.database) == []
+
+
 async def test_a_relay_is_no_peer_of_itself(two: Two) -> None:
     with pytest.raises(PeerError, match="this relay itself"):
         await add(two.ours, place_of(two.ours))
@@ -226,6 +239,7 @@ async def test_a_peer_is_shown_with_its_standing_and_why(two: Two) -> None:
     )
     shown = await peers_work.show(two.ours.database, two.their_domain, now=START)
     assert shown["standing"].startswith("In quarantine: nothing of it counts")
+    assert shown["why"] == "it lied about one (ada, 2026-11-22T12:00:00+00:00)"
     [profile] = shown["profiles"]
     assert (profile["tier"], profile["audits"], profile["agreements"]) == ("quarantined", 63, 63)
     assert profile["agrees at least"] == pytest.approx(0.9588, abs=0.001)
@@ -239,6 +253,7 @@ async def test_a_peer_is_shown_with_its_standing_and_why(two: Two) -> None:
     assert "secret" not in str(shown)
     again = await peers_work.reinstate(two.ours.database, two.their_domain, by="ada", now=START)
     assert again["tier"] == "probation"
+    assert (await peers_work.show(two.ours.database, two.their_domain, now=START))["why"] is None
 
 
 async def test_alerts_take_a_key_that_both_sides_share(two: Two, tmp_path: Path) -> None:
@@ -379,7 +394,7 @@ def test_how_far_a_follow_has_come_is_explained() -> None:
     assert asked(letter) == "Follow is on its way"
     assert asked(refused).endswith("try 4 is at 2026-11-22T12:00+00:00")
     assert asked(replace(refused, due_at=None)) == (
-        "Follow was given up after 3 tries: refused with status 503"
+        "Follow was given up after 3 tries: refused with status 503; to ask again: breakwater peers add"
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from db import peering, peers
 from db.peers import Following, Peer, Tier
 from relay.exchange import peer_authentication
+from relay.exchange.admission import REFETCH_INTERVAL, PeerRefresher, admit_stranger
 from relay.exchange.peer_authentication import (
     PeerVerdict,
     Refusal,
@@ -24,10 +25,11 @@ from relay.exchange.signing import PeerSigner, create_peer_signer
 from signatures.http import Scheme, sign_request
 from signatures.message import RequestMessage, without_headers
 from tests.fediverse.clock import START, FrozenClock
-from tests.relay.exchange.neighbours import build_identity
+from tests.relay.exchange.neighbours import Neighbour, build_identity
 
 if TYPE_CHECKING:
     from db.pool import Database
+    from relay.tools.fetching import GuardedClient
 
 BASE = "https://us.example/breakwater"
 PEER = build_identity("https://peer.example/breakwater", 1)
@@ -257,3 +259,27 @@ async def test_a_bad_form_makes_nobody_be_asked(database: Database) -> None:
     await add_peer(database)
     message = covers_less(signer(2).sign(request()))
     assert await reason_of(database, message, refresh=refresh) is RefusalReason.FORM
+
+
+async def test_a_peer_that_replaced_its_key_is_known_again_after_one_look_at_its_actor(
+    neighbour: Neighbour, client: GuardedClient, clock: FrozenClock, database: Database
+) -> None:
+    async with database.transaction() as conn:
+        await admit_stranger(conn, await neighbour.find(client), now=START)
+        await peering.set_they_follow(conn, neighbour.actor, to=Following.ACCEPTED, follow_id="f", now=START)
+    rotated = replace(neighbour.identity, api_key=build_identity("https://x.example", 8).api_key)
+    mine = create_peer_signer(rotated, clock)
+    refresh = PeerRefresher(database=database, client=client, clock=clock)
+    # Signed with a key that its document does not show: refused, and its actor is not asked again for it.
+    assert await reason_of(database, mine.sign(request()), refresh=refresh) is RefusalReason.NOT_ADMITTED
+    neighbour.document = dict(rotated.build_actor())
+    assert await reason_of(database, mine.sign(request()), refresh=refresh) is RefusalReason.NOT_ADMITTED
+    assert neighbour.origin.count("/breakwater/actor") == 2
+    clock.advance(REFETCH_INTERVAL)
+    later = {"refresh": refresh, "now": clock.now()}
+    found = await ask(database, mine.sign(request()), **later)
+    assert isinstance(found, Peer)
+    assert found.key_id == mine.key_id
+    # The old key ended with that.
+    old = create_peer_signer(neighbour.identity, clock)
+    assert await reason_of(database, old.sign(request()), **later) is RefusalReason.NOT_ADMITTED
