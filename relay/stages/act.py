@@ -37,6 +37,7 @@ MAX_PLACES: Final = 200
 # What carries media to the backend. A reaction or a follow names an object, too, but one of somebody else's.
 _CARRYING: Final = frozenset({"Create", "Update", "Announce"})
 _GROUNDS: Final = frozenset({Basis.EXACT_HASH, Basis.HUMAN})
+_OUR_OWN_LOOKS: Final = frozenset({EvidenceBasis.SCAN, EvidenceBasis.OWN_VERDICT})
 _SEVERITY: Final = {ErrandKind.REPORT: 0, ErrandKind.REMOVE: 1}
 
 
@@ -82,7 +83,8 @@ class Carrier(Protocol):
 def find_grounds(outcome: MediaOutcome) -> frozenset[Category]:
     """Find the categories in which exactly these bytes are known; none for what is released."""
     report = outcome.evidence.report
-    if report is None or outcome.decision is MediaDecision.RELEASE:
+    is_our_own = outcome.evidence.basis in _OUR_OWN_LOOKS
+    if report is None or not is_our_own or outcome.decision is MediaDecision.RELEASE:
         return frozenset()
     return frozenset(
         finding.category for finding in report.findings if not finding.advisory and finding.basis in _GROUNDS

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Longer than the pools of most clients, so that they close first and no request meets a closing connection;
 # shorter than would keep places from those who wait.
 _KEEP_ALIVE_S: Final = 30.0
-# As long as the listener waits for the first byte, for pools that open connections ahead of need. Whoever begins
-# a request and never ends it would keep a place from those who wait.
+# As long as the listener waits for the first byte, for pools that open connections ahead of need. Whoever
+# begins a request and never ends it would keep a place from those who wait.
 FIRST_REQUEST_WITHIN: Final = timedelta(seconds=60)
 # One line of a head. Signed requests of object stores have URLs of two kilobytes.
 _MAX_LINE_BYTES: Final = 16 * 1024

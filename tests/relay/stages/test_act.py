@@ -113,8 +113,12 @@ def test_a_near_match_is_not_acted_upon_because_something_else_matched_exactly()
         ),
         outcome(evidence(EXACT), MediaDecision.RELEASE),
         outcome(evidence(report(Verdict.MATCH, findings=(finding(advisory=True),))), MediaDecision.WITHHOLD),
+        outcome(
+            Evidence(reference=reference(), basis=EvidenceBasis.PEER, sha256=SHA256, report=EXACT),
+            MediaDecision.BLOCK,
+        ),
     ],
-    ids=["unscannable", "no match", "not fetched", "released by policy", "advisory"],
+    ids=["unscannable", "no match", "not fetched", "released by policy", "advisory", "a peer's word"],
 )
 def test_what_is_not_known_and_what_is_released_is_no_ground(one: MediaOutcome) -> None:
     assert not find_grounds(one)
