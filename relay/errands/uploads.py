@@ -37,6 +37,7 @@ from relay.tools.urls import MalformedUrlError, parse_url
 if TYPE_CHECKING:
     from db.errands import Errand
     from relay.line import Tools
+    from relay.stages.fetch import MediaSource
 
 _log = logging.getLogger(__name__)
 
@@ -76,10 +77,12 @@ class UploadTools:
     Attributes:
         line: What the line works with.
         hosts: The hosts that the server's own media are fetched from.
+        source: Fetches them.
     """
 
     line: Tools
     hosts: frozenset[str]
+    source: MediaSource
 
 
 async def examine_upload(errand: Errand, *, tools: UploadTools) -> Result:
@@ -99,7 +102,7 @@ async def examine_upload(errand: Errand, *, tools: UploadTools) -> Result:
         if not is_own(url, tools.hosts):
             result = _worse(result, GivenUp(reason=_UNKNOWN_HOST))
             continue
-        found = await _examine_one(url, status, tools=tools.line, deadline=deadline)
+        found = await _examine_one(url, status, source=tools.source, tools=tools.line, deadline=deadline)
         if isinstance(found, MediaOutcome):
             outcomes.append(found)
             if found.retry:
@@ -126,13 +129,13 @@ def is_own(url: str, hosts: frozenset[str]) -> bool:
 
 
 async def _examine_one(
-    url: str, status: Status, *, tools: Tools, deadline: float
+    url: str, status: Status, *, source: MediaSource, tools: Tools, deadline: float
 ) -> MediaOutcome | FetchFailure:
     reference = MediaReference(url=url, location=Location.UPLOAD)
     try:
         async with asyncio.timeout_at(deadline), tools.memory.open_account() as account:
             media = await fetch(
-                reference, client=tools.client, max_bytes=tools.max_media_bytes, reserve=account.grow
+                reference, client=source, max_bytes=tools.max_media_bytes, reserve=account.grow
             )
             if not isinstance(media, Media):
                 tools.metrics.count_fetch_failure(reason=media.value)

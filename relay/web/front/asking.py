@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from relay.tools.own_media import build_inner_url
 from relay.tools.urls import MalformedUrlError, parse_url
 from relay.web.edge import AmbiguousRequestError, parse_arrival
 from relay.web.front import answers
@@ -72,7 +73,7 @@ class FrontReader:
             # Another machine, which goes by its own name. What is beside us goes by the instance's.
             dropped |= {"host"}
         try:
-            url = parse_url(f"{self.upstream.scheme}://{self.upstream.authority}{message.target}")
+            url = parse_url(build_inner_url(self.upstream, message.target))
         except MalformedUrlError:
             return answers.malformed()
         headers = tuple(pair for pair in message.headers if pair[0].lower() not in dropped)

@@ -7,16 +7,13 @@ import secrets
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from relay.model import Door, FetchFailure, Location
 from relay.tools.copies import make_directory
-from relay.tools.fetching import open_guarded_client
 from relay.tools.flights import open_flights
-from relay.tools.policy import FetchPolicy
 from relay.web.front import answers
 from relay.web.front.asking import FrontReader
 from relay.web.front.vouching import Voucher
@@ -46,8 +43,6 @@ DECIDE_WITHIN: Final = timedelta(seconds=30)
 MAX_AT_ONCE: Final = 128
 # Longer than the burst of readers that a post brings; who waited for so long is told to come again.
 _WAIT_WITHIN: Final = timedelta(seconds=10)
-# One server, named by the admin and nearly always beside us. No redirect of its is followed.
-_ANYWHERE: Final = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 _VIA_CHANCE_BYTES: Final = 6
 
 _PARTIAL: Final = 206
@@ -153,16 +148,21 @@ class PartsOfUnseen:
 
 
 @asynccontextmanager
-async def open_media_front(settings: FrontSettings, *, tools: Tools) -> AsyncIterator[MediaFront]:
+async def open_media_front(
+    settings: FrontSettings, *, tools: Tools, client: GuardedClient
+) -> AsyncIterator[MediaFront]:
     """Open what answers for the server's own media; somebody else lets it listen.
+
+    Args:
+        settings: How it works.
+        tools: What the line works with.
+        client: Asks the server behind; see `relay.tools.own_media`.
 
     Raises:
         StartupError: The directory cannot be made.
     """
     via = secrets.token_hex(_VIA_CHANCE_BYTES)
-    policy = FetchPolicy(allow_http=True, ports=None, allow_private=_ANYWHERE)
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_guarded_client(policy, tools.clock))
         passage = Passage(
             verdicts=Verdicts(
                 tools,

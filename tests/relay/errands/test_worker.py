@@ -58,7 +58,7 @@ class Office:
         tools = ErrandTools(
             database=database,
             api=api,
-            uploads=UploadTools(line=None, hosts=frozenset()),  # type: ignore[arg-type]
+            uploads=UploadTools(line=None, hosts=frozenset(), source=None),  # type: ignore[arg-type]
             metrics=self.metrics,
             clock=self.clock,
             name=name,

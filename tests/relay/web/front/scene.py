@@ -17,6 +17,7 @@ from relay.clock import SystemClock
 from relay.model import Decision, DeliveryDecision, Door, Location, Media, MediaReference
 from relay.pipeline import examine_bytes
 from relay.stages.attest import attest
+from relay.tools.own_media import open_upstream_client
 from relay.tools.urls import parse_url
 from relay.web.front.door import FrontSettings, open_media_front
 from tests.e2e.process import free_ports
@@ -104,7 +105,8 @@ async def open_scene(tools: Tools, folder: Path, *, upstream: str = "") -> Async
             copies=folder / "copies",
         )
         own = replace(tools, clock=clock)
-        front = await stack.enter_async_context(open_media_front(settings, tools=own))
+        client = await stack.enter_async_context(open_upstream_client(clock))
+        front = await stack.enter_async_context(open_media_front(settings, tools=own, client=client))
         application = web.Application()
         application.add_routes([web.route("*", "/{path:.*}", front.handle)])
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
