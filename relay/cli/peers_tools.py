@@ -29,6 +29,10 @@ T = TypeVar("T")
 ALERT_KEY_BYTES: Final = 32
 
 
+class NoPublicAddressError(BreakwaterError):
+    """Others cannot read the relay's own actor."""
+
+
 class AlertKeyError(BreakwaterError):
     """The file with the key for alerts cannot be used."""
 
@@ -122,7 +126,14 @@ async def with_peer_tools(settings: Settings, work: Callable[[PeerTools], Awaita
     """Do work with what asks and tells other relays.
 
     Raises:
+        NoPublicAddressError: Nobody could answer, because others cannot read this relay's actor.
         StartupError: The database or the keys cannot be used.
     """
+    if not settings.base_url.startswith("https://") and not settings.fetch.allow_http:
+        raise NoPublicAddressError(
+            f"This relay's own address is {settings.base_url}, which other relays cannot read: they could "
+            "not verify what it sends them. Nothing was changed. Set identity.base_url to its public https "
+            "address, restart the relay, and try again."
+        )
     async with open_peer_tools(settings) as tools:
         return await work(tools)

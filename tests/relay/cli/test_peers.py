@@ -410,6 +410,12 @@ def test_the_commands_run_and_say_what_they_lack(dsn: str, tmp_path: Path) -> No
     config.write_text(f'[database]\nurl = "{dsn}"\n[server]\ndata_dir = "{tmp_path}"\n', encoding="utf-8")
     place = ("--config", config)
     assert answer("peers", "list", *place) == []
+    for words in (("add", "peer.example"), ("approve", "peer.example"), ("remove", "peer.example", "--yes")):
+        unreachable = breakwater("peers", *words, *place)
+        assert unreachable.exit_code == 2
+        assert "Set identity.base_url" in unreachable.stderr
+    with config.open("a", encoding="utf-8") as file:
+        file.write('[identity]\nbase_url = "https://us.example/breakwater"\n')
     assert "breakwater peers add" in breakwater("peers", "list", *place).output
     for words in (
         ("show", "peer.example"),
