@@ -90,6 +90,19 @@ class S3Place:
         return self.endpoint or f"Amazon S3 in {self.region or _DEFAULT_REGION}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """A part of the list.
+
+    Attributes:
+        objects: Keys and sizes.
+        next_token: By what the next part is asked for; empty where there is none.
+    """
+
+    objects: list[tuple[str, int]]
+    next_token: str
+
+
 class S3Source:
     """A bucket, or the part of it under a prefix."""
 
@@ -132,10 +145,23 @@ class S3Source:
         Raises:
             SourceError: The listing broke off.
         """
-        while keys := await asyncio.to_thread(self._list_page, after, _PAGE):
-            for key, size in keys:
+        token = ""
+        while True:
+            page = await asyncio.to_thread(self._list_page, after, _PAGE, token)
+            for key, size in page.objects:
+                if key.encode() <= after:
+                    raise _going_round(self._place)
+                after = key.encode()
                 yield _entry(key, size)
-            after = keys[-1][0].encode()
+            if page.objects:
+                token = ""
+            elif not page.next_token:
+                return
+            elif page.next_token == token:
+                raise _going_round(self._place)
+            else:
+                # Nothing in this part, and more behind it: what was deleted leaves gaps.
+                token = page.next_token
 
     @asynccontextmanager
     async def open(self, file: StoredFile) -> AsyncIterator[Opened]:
@@ -152,11 +178,13 @@ class S3Source:
         finally:
             await asyncio.to_thread(body.close)
 
-    def _list_page(self, after: bytes, size: int) -> list[tuple[str, int]]:
+    def _list_page(self, after: bytes, size: int, token: str = "") -> _Page:
         place = self._place
         asked = {"Bucket": place.bucket, "Prefix": place.prefix, "MaxKeys": size}
         if after:
             asked["StartAfter"] = after.decode()
+        if token:
+            asked["ContinuationToken"] = token
         try:
             answer = self._client.list_objects_v2(**asked)
         except ClientError as error:
@@ -172,7 +200,10 @@ class S3Source:
                 f"{place.shown_endpoint} cannot be reached ({type(error).__name__}). What was not examined "
                 "yet stays unexamined. Check storage.s3_endpoint and the network, and run the command again."
             ) from error
-        return [(item["Key"], int(item["Size"])) for item in answer.get("Contents", ())]
+        return _Page(
+            objects=[(item["Key"], int(item["Size"])) for item in answer.get("Contents", ())],
+            next_token=str(answer.get("NextContinuationToken") or "") if answer.get("IsTruncated") else "",
+        )
 
     def _get(self, key: str) -> Any:
         try:
@@ -192,6 +223,15 @@ class S3Source:
             ) from error
         except (BotoCoreError, HTTPClientError) as error:
             raise FileUnreadableError(Trouble.UNREACHABLE) from error
+
+
+def _going_round(place: S3Place) -> SourceError:
+    return SourceError(
+        f"{place.shown_endpoint} gives out the same part of the bucket {place.bucket} again and again, or not "
+        "in the order of the names, so that nobody could tell what was left out. What was not examined yet "
+        "stays unexamined. Use a service that lists as Amazon's does (ListObjectsV2), or sweep a copy on a "
+        "disk."
+    )
 
 
 def _entry(key: str, size: int) -> Entry:

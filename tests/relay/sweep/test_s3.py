@@ -63,6 +63,56 @@ async def answering(status: int, code: str) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+@asynccontextmanager
+async def listing(*pages: tuple[tuple[str, ...], str]) -> AsyncIterator[str]:
+    """A service that gives out these parts of a list one after the other, the last one again and again."""
+    left = list(pages)
+
+    async def answer(_: web.Request) -> web.Response:
+        keys, token = left.pop(0) if len(left) > 1 else left[0]
+        contents = "".join(f"<Contents><Key>{key}</Key><Size>1</Size></Contents>" for key in keys)
+        more = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+        text = (
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>'
+            f"<IsTruncated>{str(bool(token)).lower()}</IsTruncated>{more}{contents}</ListBucketResult>"
+        )
+        return web.Response(text=text, content_type="application/xml")
+
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", answer)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_empty_part_of_a_list_is_not_its_end() -> None:
+    async with listing((("a",), "one"), ((), "two"), ((), "three"), (("b",), ""), ((), "")) as endpoint:
+        source = S3Source(S3Place(bucket="b", endpoint=endpoint, max_bytes=MAX_BYTES))
+        assert [entry.name for entry in await list_all(source)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        ((("a", "b"), "one"),),
+        (((), "one"),),
+        ((("b",), "one"), (("a",), "two"), ((), "")),
+    ],
+    ids=["the same part for ever", "nothing for ever", "another order"],
+)
+async def test_a_list_that_cannot_be_followed_to_its_end_ends_the_sweep(
+    pages: tuple[tuple[tuple[str, ...], str], ...],
+) -> None:
+    async with listing(*pages) as endpoint:
+        source = S3Source(S3Place(bucket="b", endpoint=endpoint, max_bytes=MAX_BYTES))
+        with pytest.raises(SourceError, match="again and again, or not in the order"):
+            await list_all(source)
+
+
 async def test_all_objects_are_listed_over_many_pages_and_read(
     place: S3Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
