@@ -75,7 +75,7 @@ async def attest(decision: Decision, *, tools: AttestTools, now: datetime) -> in
         outcome.evidence.sha256: outcome.evidence.report
         for outcome in decision.outcomes
         if outcome.decision is MediaDecision.RELEASE
-        and _is_attestable(outcome.evidence)
+        and is_attestable(outcome.evidence)
         # Lists that changed since the scan make it a statement about another scanner.
         and outcome.evidence.state_digest == tools.scanning.state_digest
     }
@@ -86,7 +86,7 @@ async def attest(decision: Decision, *, tools: AttestTools, now: datetime) -> in
     return count
 
 
-def _is_attestable(evidence: Evidence) -> bool:
+def is_attestable(evidence: Evidence) -> bool:
     """Tell whether evidence is a complete scan of our own in which no detector, advisory or not, fired."""
     report = evidence.report
     return (

@@ -1,0 +1,292 @@
+"""A peer's word spares the costly detectors where it has earned that, and never loosens anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from db import mirror, reliance, verdicts
+from db.peers import Tier
+from relay.model import EvidenceBasis, MediaDecision
+from relay.stages.attest import is_attestable
+from relay.stages.gather import Reach
+from relay.stages.rely import AUDIT_WITHIN
+from relay.trust import Standing
+from scanner.canary import draw_canary
+from scanner.report import RunOutcome
+from tests.fediverse.clock import START
+from tests.images import encode, marker
+from tests.relay.exchange.issuer import Issuer, trusted
+from tests.relay.exchange.trusting import Trusting, open_costly_scanner, open_trusting
+from tests.relay.stages.parts import PICTURE, reference
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from db.pool import Database
+    from db.reliance import Reliance
+    from scanner.scan import Scanner
+    from tests.relay.exchange.trusting import CostlyDetector
+
+DATA = encode(marker(1), "PNG")
+FILES = "https://files.alpha.example/p.png"
+
+
+@pytest.fixture(scope="module")
+def costly() -> Iterator[tuple[Scanner, CostlyDetector]]:
+    with pytest.MonkeyPatch.context() as patch, open_costly_scanner(patch) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def relay(
+    database: Database, costly: tuple[Scanner, CostlyDetector], tmp_path: Path
+) -> AsyncIterator[Trusting]:
+    async with open_trusting(database, costly, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def alpha(database: Database) -> Issuer:
+    """A peer that has earned its trust."""
+    issuer = Issuer()
+    await issuer.introduce(database)
+    await issuer.stand(database, trusted())
+    return issuer
+
+
+async def _relied(relay: Trusting, data: bytes = DATA) -> tuple[Reliance, ...]:
+    async with relay.database.connection() as conn:
+        return await reliance.find_reliance(conn, Issuer().body(data).sha256)
+
+
+async def _own_verdict(relay: Trusting, data: bytes = DATA) -> object:
+    async with relay.database.connection() as conn:
+        return await verdicts.find_latest(conn, Issuer().body(data).sha256)
+
+
+async def test_the_word_of_a_peer_that_has_earned_it_spares_the_costly_detectors(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    outcome = await relay.examine(DATA, header=alpha.attest(DATA))
+    assert outcome.decision is MediaDecision.RELEASE
+    assert outcome.evidence.basis is EvidenceBasis.PEER
+    assert relay.detector.asked == 0
+    (noted,) = await _relied(relay)
+    assert (noted.issuer, noted.profile, noted.key_id) == (alpha.actor, alpha.profile, alpha.key_id)
+    assert (noted.url, noted.relied_at, noted.due_at) == (PICTURE, START, None)
+    assert relay.tools.retained.size_bytes() == 0
+
+
+async def test_nothing_that_rests_on_a_peer_is_attested_or_kept_as_our_verdict(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    outcome = await relay.examine(DATA, header=alpha.attest(DATA))
+    assert not is_attestable(outcome.evidence)
+    assert await _own_verdict(relay) is None
+    report = outcome.evidence.report
+    assert report is not None
+    assert RunOutcome.SPARED in {run.outcome for run in report.detectors}
+
+
+async def test_what_our_lists_hold_no_word_of_anybody_changes(relay: Trusting, alpha: Issuer) -> None:
+    canary = draw_canary()
+    outcome = await relay.examine(canary, header=alpha.attest(canary), sender=alpha.actor)
+    assert outcome.decision is MediaDecision.WITHHOLD
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+    assert await _own_verdict(relay, canary) is not None
+    # Nor is anybody asked about it.
+    assert relay.answering.asked == []
+
+
+async def test_what_cannot_be_decoded_wholly_no_word_of_anybody_changes(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    broken = DATA[:-200]
+    outcome = await relay.examine(broken, header=alpha.attest(broken))
+    assert outcome.decision is MediaDecision.WITHHOLD
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+
+
+@pytest.mark.parametrize(
+    "standing",
+    [
+        Standing(tier=Tier.PROBATION, updated_at=START, credit=99.0),
+        Standing(tier=Tier.TRUSTED, updated_at=START, credit=5.0),
+        Standing(tier=Tier.TRUSTED, updated_at=START, credit=500.0, scrutiny=3),
+        Standing(tier=Tier.QUARANTINED, updated_at=START),
+    ],
+)
+async def test_a_peer_that_has_not_earned_it_spares_nothing(
+    standing: Standing, relay: Trusting, alpha: Issuer
+) -> None:
+    await alpha.stand(relay.database, standing)
+    outcome = await relay.examine(DATA, header=alpha.attest(DATA))
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+    assert relay.detector.asked == 1
+
+
+@pytest.mark.parametrize("tier", [Tier.UNKNOWN, Tier.QUARANTINED])
+async def test_what_the_admin_did_not_approve_is_neither_relied_on_nor_stored(
+    tier: Tier, relay: Trusting, alpha: Issuer
+) -> None:
+    omega = Issuer(domain="omega.example")
+    await omega.introduce(relay.database, tier=tier)
+    await omega.stand(relay.database, trusted())
+    outcome = await relay.examine(DATA, header=omega.attest(DATA))
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+    async with relay.database.connection() as conn:
+        assert await mirror.count_mirrored(conn, now=START) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": len(DATA) + 1},
+        {"media_type": "image/jpeg"},
+        {"profile": "https://relay.alpha.example/profiles/another"},
+        {"state_as_of": START.replace(year=START.year - 1)},
+    ],
+)
+async def test_a_word_that_does_not_fit_the_bytes_or_what_we_look_for_spares_nothing(
+    changes: dict[str, object], relay: Trusting, alpha: Issuer
+) -> None:
+    outcome = await relay.examine(DATA, header=alpha.attest(DATA, **changes))
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+
+
+async def test_a_word_about_other_bytes_says_nothing_about_these(relay: Trusting, alpha: Issuer) -> None:
+    again = encode(marker(1), "JPEG")
+    assert (await relay.examine(DATA, header=alpha.attest(DATA))).evidence.basis is EvidenceBasis.PEER
+    # A copy that was encoded anew inherits nothing.
+    outcome = await relay.examine(again, header=alpha.attest(DATA))
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+
+
+async def test_a_forged_word_spares_nothing(relay: Trusting, alpha: Issuer) -> None:
+    forged = alpha.attest(DATA).replace(b'"size":', b'"size":1')
+    outcome = await relay.examine(DATA, header=forged, inline=b"{}")
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+
+
+async def test_the_coin_seals_the_bytes_for_an_audit_within_the_hour(relay: Trusting, alpha: Issuer) -> None:
+    relay.draw = 0.05
+    outcome = await relay.examine(DATA, header=alpha.attest(DATA))
+    assert outcome.evidence.basis is EvidenceBasis.PEER
+    (noted,) = await _relied(relay)
+    assert noted.audit_rate == pytest.approx(0.1)
+    assert noted.due_at == START + 0.05 * AUDIT_WITHIN
+    assert relay.tools.retained.find(noted.sha256) == DATA
+
+
+async def test_the_same_word_about_the_same_bytes_is_tossed_for_once(relay: Trusting, alpha: Issuer) -> None:
+    word = alpha.attest(DATA)
+    await relay.examine(DATA, header=word)
+    relay.draw = 0.0
+    await relay.examine(DATA, header=word)
+    (noted,) = await _relied(relay)
+    assert noted.due_at is None
+
+
+async def test_inline_media_is_noted_without_its_bytes(relay: Trusting, alpha: Issuer) -> None:
+    await relay.examine(DATA, header=alpha.attest(DATA), at=reference("data:image/png;base64,AAAA"))
+    (noted,) = await _relied(relay)
+    assert noted.url == ""
+
+
+async def test_a_scan_of_ours_confirms_whoever_attested_the_bytes(relay: Trusting, alpha: Issuer) -> None:
+    beta = Issuer(domain="beta.example")
+    await beta.introduce(relay.database)
+    for number in range(3):
+        data = encode(marker(number + 10), "PNG")
+        await relay.examine(data, header=beta.attest(data))
+        # The same bytes again are known, and weighed no more.
+        await relay.examine(data, header=beta.attest(data))
+    standing = await beta.find_standing(relay.database)
+    assert standing is not None
+    assert (standing.tier, standing.audits, standing.agreements) == (Tier.PROBATION, 3, 3)
+    assert await alpha.find_tier(relay.database) is Tier.PROBATION
+
+
+async def test_what_our_scan_finds_is_left_to_an_audit_without_an_address(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    await alpha.stand(relay.database, Standing(tier=Tier.PROBATION, updated_at=START))
+    relay.detector.score = 950
+    outcome = await relay.examine(DATA, header=alpha.attest(DATA))
+    assert outcome.decision is MediaDecision.WITHHOLD
+    (noted,) = await _relied(relay)
+    assert (noted.due_at, noted.url) == (START, "")
+    standing = await alpha.find_standing(relay.database)
+    assert standing is not None
+    assert standing.audits == 0
+
+
+async def test_the_origins_relay_is_asked_and_its_answer_relied_on(relay: Trusting, alpha: Issuer) -> None:
+    relay.answering.words["alpha.example"] = [alpha.attest(b"other bytes"), alpha.attest(DATA)]
+    outcome = await relay.examine(DATA, at=reference(FILES))
+    assert outcome.evidence.basis is EvidenceBasis.PEER
+    assert relay.answering.asked == [("lookup", "alpha.example")]
+    async with relay.database.connection() as conn:
+        assert await mirror.count_mirrored(conn, now=START) == {alpha.actor: 1}
+
+
+async def test_nobody_but_the_origins_own_relay_learns_what_we_have(relay: Trusting, alpha: Issuer) -> None:
+    relay.answering.words["alpha.example"] = [alpha.attest(DATA)]
+    await relay.examine(DATA, sender="https://omega.example/users/bob")
+    assert relay.answering.asked == []
+
+
+@pytest.mark.parametrize("reach", [Reach.NOWHERE, Reach.AT_HAND])
+async def test_nobody_is_asked_about_what_not_everybody_may_see(
+    reach: Reach, relay: Trusting, alpha: Issuer
+) -> None:
+    relay.answering.words["alpha.example"] = [alpha.attest(DATA)]
+    outcome = await relay.examine(DATA, sender=alpha.actor, reach=reach)
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+    assert relay.answering.asked == []
+
+
+@pytest.mark.parametrize(
+    ("way", "open_ways"),
+    [
+        ("header", {"uses_headers": False}),
+        ("inline", {"uses_inline": False}),
+        ("asked", {"asks_origin": False}),
+    ],
+)
+async def test_each_way_to_a_word_can_be_closed(
+    way: str, open_ways: dict[str, object], relay: Trusting, alpha: Issuer
+) -> None:
+    word = alpha.attest(DATA)
+    if way == "asked":
+        relay.answering.words["alpha.example"] = [word]
+    relay.open_ways(**open_ways)
+    outcome = await relay.examine(
+        DATA,
+        header=word if way == "header" else None,
+        inline=word if way == "inline" else None,
+        sender=alpha.actor,
+    )
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+
+
+async def test_others_are_asked_by_a_part_of_the_digest_where_the_admin_wants_it(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    gamma = Issuer(domain="gamma.example")
+    await gamma.introduce(relay.database, tier=Tier.TRUSTED)
+    await gamma.stand(relay.database, trusted())
+    relay.answering.words["gamma.example"] = [gamma.attest(DATA)]
+    relay.open_ways(asks_buckets=True)
+    outcome = await relay.examine(DATA, sender="https://omega.example/users/bob")
+    assert outcome.evidence.basis is EvidenceBasis.PEER
+    assert relay.answering.asked == [("buckets of 0", "gamma.example"), ("buckets of 2", "gamma.example")]
+
+
+async def test_without_peers_nothing_is_begun_that_a_scan_would_not_do(relay: Trusting) -> None:
+    outcome = await relay.examine(DATA, header=Issuer().attest(DATA))
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+    assert relay.detector.asked == 1
