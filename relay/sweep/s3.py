@@ -227,8 +227,8 @@ class S3Source:
 
 def _going_round(place: S3Place) -> SourceError:
     return SourceError(
-        f"{place.shown_endpoint} gives out the same part of the bucket {place.bucket} again and again, or not "
-        "in the order of the names, so that nobody could tell what was left out. What was not examined yet "
+        f"{place.shown_endpoint} gives out one part of the bucket {place.bucket} again and again, or not in "
+        "the order of the names, so that nobody could tell what was left out. What was not examined yet "
         "stays unexamined. Use a service that lists as Amazon's does (ListObjectsV2), or sweep a copy on a "
         "disk."
     )
