@@ -19,8 +19,9 @@ from db.peers import Tier
 from signatures.attestation import parse_attestation, verify_attestation
 from signatures.digests import digest_multibase
 from signatures.errors import MalformedError, Reason, VerificationError
+from signatures.jcs import canonicalize
 from signatures.keys import parse_multikey
-from signatures.objects import IssuerKey
+from signatures.objects import MAX_OBJECT_BYTES, MAX_OBJECT_DEPTH, IssuerKey
 from signatures.revocation import (
     NO_REVOCATIONS,
     RevocationBody,
@@ -28,6 +29,7 @@ from signatures.revocation import (
     Scope,
     build_revocation_index,
 )
+from signatures.strictjson import parse_json_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -229,7 +231,7 @@ def verify(attestation: Attestation, *, authorities: Authorities, now: datetime)
     key = _find_key(attestation, authorities)
     if isinstance(key, Rejected):
         return key
-    if before is not None and before.object != attestation.raw:
+    if before is not None and not _says_the_same(before, attestation):
         return Rejected(reason=IntakeReason.CHANGED)
     # 9. to 12. The key's own times, the window, the signature, and then what was taken back.
     try:
@@ -257,6 +259,14 @@ def verify(attestation: Attestation, *, authorities: Authorities, now: datetime)
         received_at=received_at,
         object=attestation.raw,
     )
+
+
+def _says_the_same(before: MirroredAttestation, attestation: Attestation) -> bool:
+    """Tell whether two copies are of one object; what stood in an activity comes in its canonical form."""
+    if before.object == attestation.raw:
+        return True
+    other = parse_json_object(before.object, max_bytes=MAX_OBJECT_BYTES, max_depth=MAX_OBJECT_DEPTH)
+    return canonicalize(other) == canonicalize(dict(attestation.signed.document))
 
 
 def _find_key(attestation: Attestation, authorities: Authorities) -> IssuerKey | Rejected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -158,6 +159,19 @@ async def test_two_objects_of_one_id_are_not_both_believed(database: Database, a
     assert again.received_at == START
     changed = alpha.sign(replace(body, size=11))
     assert await _reason(changed, database) is IntakeReason.CHANGED
+
+
+async def test_another_spelling_of_one_object_is_the_same_object(database: Database, alpha: Issuer) -> None:
+    # Others may spell what they serve as they like; what stood in an activity comes in its canonical form.
+    canonical = alpha.attest(DATA)
+    spelled = json.dumps(dict(reversed(json.loads(canonical).items())), indent=1).encode()
+    assert spelled != canonical
+    for first, second in ((canonical, spelled), (spelled, canonical)):
+        found = await admit(first, database=database, now=START)
+        assert isinstance(found, MirroredAttestation)
+        async with database.connection() as conn:
+            await mirror.put_mirrored(conn, (found,))
+        assert await _reason(second, database) is None
 
 
 async def test_a_peer_with_a_new_key_is_looked_at_once_and_then_believed(
