@@ -11,12 +11,14 @@ from relay.exchange.client import PeerFailure, PeerFailureReason
 from relay.exchange.peer_tools import PeerTools, Steps
 from relay.exchange.standings import ProfileRule
 from relay.metrics import Metrics
-from relay.model import MediaDecision, MediaOutcome, MediaReference
+from relay.model import FetchFailure, MediaDecision, MediaOutcome, MediaReference
 from relay.pipeline import weigh
+from relay.stages.act import Acting
 from relay.stages.decide import Condition, Policy
 from relay.stages.gather import Reach
 from relay.stages.scan import ScanTools
 from relay.tools.flights import open_flights
+from relay.tools.memory import MemoryBudget
 from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
 from scanner.detector import Builder, DetectorResult, Need, Sample
@@ -123,6 +125,17 @@ class Answering:
         return PeerFailure(reason=PeerFailureReason.NOT_THERE) if found is None else found
 
 
+@dataclass(slots=True)
+class Serving:
+    """Servers that still have media, by address."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    async def fetch_media(self, url: str, **_: object) -> Media | FetchFailure:
+        data = self.files.get(url)
+        return FetchFailure.GONE if data is None else media(data)
+
+
 @dataclass(slots=True, kw_only=True)
 class Trusting:
     """As much of a line as examining bytes takes.
@@ -142,6 +155,12 @@ class Trusting:
     detector: CostlyDetector
     peers: PeerTools | None
     draw: float = 0.99
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    client: Serving = field(default_factory=Serving)
+    acting: Acting = field(
+        default_factory=lambda: Acting(actions={}, abilities=frozenset(), own_host="own.example")
+    )
+    max_media_bytes: int = 1 << 20
 
     @property
     def tools(self) -> PeerTools:
