@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import model_validator
 
@@ -148,8 +148,8 @@ def _misplaced_media(exchange: Exchange) -> list[str]:
     if not exchange.media_front:
         return []
     problems: list[str] = []
-    upstream = urlsplit(exchange.media_upstream)
-    if upstream.scheme not in {"http", "https"} or not upstream.hostname:
+    upstream = _find_place(exchange.media_upstream)
+    if upstream is None:
         problems.append(
             "exchange.media_front is on and exchange.media_upstream is no http(s) address; name the server "
             "that has the media, for instance http://127.0.0.1:3000"
@@ -165,6 +165,16 @@ def _misplaced_media(exchange: Exchange) -> list[str]:
             "instance /system/"
         )
     return problems
+
+
+def _find_place(url: str) -> SplitResult | None:
+    """Read the URL of a server; None where it is none."""
+    try:
+        parts = urlsplit(url)
+        is_place = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_place else None
 
 
 def _crowded_ports(settings: Settings) -> list[str]:

@@ -130,6 +130,9 @@ ports = [443, 99999]
         assert any(problem.startswith(line) for problem in found), (line, found)
 
 
+_FRONT = "[exchange]\nmedia_front = true\n"
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
@@ -146,6 +149,15 @@ ports = [443, 99999]
         ('[server]\ndata_dir = "here"\n', "give an absolute path"),
         ('[fetch]\nallow_private = ["10.0.0.1/8"]\n', "10.0.0.1/8 has host bits set"),
         ("[fetch]\nfirst_byte_timeout_s = 90\n", "longer than fetch.total_timeout_s"),
+        ("[exchange]\nmedia_front = true\n", "exchange.media_upstream is no http(s) address"),
+        (f"{_FRONT}media_upstream = 'http://x:99999'\n", "exchange.media_upstream is no http(s) address"),
+        (f"{_FRONT}media_upstream = 'ftp://x'\n", "exchange.media_upstream is no http(s) address"),
+        (f"{_FRONT}media_upstream = 'http://x/media'\n", "more than a scheme, a host and a port"),
+        (f"{_FRONT}media_upstream = 'http://x'\nmedia_paths = ['system/']\n", "each with a slash before it"),
+        (
+            f"{_FRONT}media_upstream = 'http://x'\nfront_port = 8790\n",
+            "exchange.front_port is 8790, as server",
+        ),
         ("server = 3\n", "server is 3"),
         ('policy = "strict"\n', "policy is 'strict'"),
         ('[policy]\ncsam-known = "block"\n', "policy.csam-known is 'block'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from relay.model import Door, FetchFailure, Location
+from relay.model import Door, FetchFailure, Location, MediaDecision
+from relay.stages.decide import Condition
 from relay.tools.copies import make_directory
 from relay.tools.flights import open_flights
 from relay.web.front import answers
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from relay.tools.urls import FetchUrl
     from relay.web.edge import Network
     from relay.web.gateway.asking import Asked
+
+_log = logging.getLogger(__name__)
 
 NAME: Final = "media_front"
 
@@ -162,6 +166,12 @@ async def open_media_front(
         StartupError: The directory cannot be made.
     """
     via = secrets.token_hex(_VIA_CHANCE_BYTES)
+    if tools.policy.conditions[Condition.UNSCANNABLE] is not MediaDecision.RELEASE:
+        _log.warning(
+            "media_front_withholds_unscannable Your server's own videos, and all else that cannot be "
+            "decoded, are not served until somebody releases them. Set policy.conditions.unscannable to "
+            "release if they shall be."
+        )
     async with AsyncExitStack() as stack:
         passage = Passage(
             verdicts=Verdicts(

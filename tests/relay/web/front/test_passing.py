@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.model import MediaDecision
+from relay.stages.decide import Condition
 from tests.e2e.process import free_ports
 from tests.images import encode, marker
 from tests.relay.web.front.scene import open_scene
@@ -92,7 +95,19 @@ async def test_a_front_that_leads_to_itself_ends_at_once_and_says_why(
 ) -> None:
     async with open_scene(line_tools, tmp_path, upstream="http://127.0.0.1:PORT") as scene:
         assert (await scene.get("/system/a.png")).status_code == 508
-    assert [record.message.split()[0] for record in caplog.records] == ["media_front_asks_itself"]
+    assert "media_front_asks_itself" in {record.message.split()[0] for record in caplog.records}
+
+
+async def test_whoever_opens_the_front_is_told_what_it_will_not_serve(
+    line_tools: Tools, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    word = "media_front_withholds_unscannable"
+    conditions = {**line_tools.policy.conditions, Condition.UNSCANNABLE: MediaDecision.RELEASE}
+    loose = replace(line_tools, policy=replace(line_tools.policy, conditions=conditions))
+    async with open_scene(loose, tmp_path):
+        assert word not in caplog.text
+    async with open_scene(line_tools, tmp_path):
+        assert word in caplog.text
 
 
 async def test_answers_are_counted(scene: Scene) -> None:
