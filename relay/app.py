@@ -25,10 +25,13 @@ from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers
 from relay.errors import StartupError
 from relay.exchange.admission import PeerRefresher
+from relay.exchange.alert_courier import AlertCourier, CourierTools
+from relay.exchange.announcing import Announcer, AnnounceTools
 from relay.exchange.client import PeerClient
 from relay.exchange.courier import Courier
 from relay.exchange.feed_pages import FeedBell, FeedDesk
 from relay.exchange.lookups import BucketWidth
+from relay.exchange.matching import AlertMatcher
 from relay.exchange.reader import FeedReader, ReaderTools
 from relay.exchange.receiving import FollowTools
 from relay.exchange.signing import create_peer_signer
@@ -65,6 +68,7 @@ from relay.web.hash_endpoint import HashDoor
 from relay.web.identity import IdentityPages
 from relay.web.inbox import InboxDoor
 from relay.web.local import LocalDoor, LocalDoors
+from relay.web.peer_alerts import AlertDesk, add_alert_route
 from relay.web.peer_api import PeerApi, add_peer_routes
 from relay.web.peer_door import PeerDoor
 from relay.web.uploads import UploadDoor
@@ -108,6 +112,9 @@ class Relay:
         workers: What works through the queue.
         errands: What works through the list of errands.
         list_watch: What loads the hash lists again when they change.
+        announcer: What takes back what was attested and does not hold any more.
+        alert_courier: What sends warnings to peers.
+        alert_matcher: What compares the warnings of peers with what was seen.
         courier: What delivers to other relays what we have to say to them.
         upkeep: What looks at our peers now and then.
         bell: What wakes the peers that wait for something new in our feed.
@@ -123,6 +130,9 @@ class Relay:
     workers: Workers
     errands: ErrandWorkers
     list_watch: ListWatch
+    announcer: Announcer
+    alert_courier: AlertCourier
+    alert_matcher: AlertMatcher
     courier: Courier
     upkeep: PeerUpkeep
     bell: FeedBell
@@ -266,6 +276,22 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             width=BucketWidth(database),
             lookups=assembly.build_lookup_share(settings),
         )
+        alert_desk = AlertDesk(
+            database=database,
+            clock=clock,
+            recipient=identity.actor,
+            refetch=refresher,
+            allow_http=assembly.allows_http_peers(settings),
+        )
+        announcer = Announcer(
+            AnnounceTools(
+                database=database,
+                identity=identity,
+                scanning=scanning,
+                profile=settings.attest.profile,
+                clock=clock,
+            )
+        )
         peer_door = PeerDoor(
             database=database,
             clock=clock,
@@ -277,7 +303,13 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         await _serve(
             stack,
             _build_doors(
-                settings, tools, identity, peer_api=peer_api, peer_door=peer_door, actor_inbox=actor_inbox
+                settings,
+                tools,
+                identity,
+                peer_api=peer_api,
+                alert_desk=alert_desk,
+                peer_door=peer_door,
+                actor_inbox=actor_inbox,
             ),
             settings.server.host,
             settings.server.port,
@@ -325,7 +357,17 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             database_place=opened.place,
             workers=workers,
             errands=errands,
-            list_watch=ListWatch(scanning=scanning, database=database, clock=clock),
+            list_watch=ListWatch(scanning=scanning, database=database, clock=clock, on_change=announcer.wake),
+            announcer=announcer,
+            alert_courier=AlertCourier(
+                CourierTools(
+                    database=database,
+                    identity=identity,
+                    client=PeerClient(client=client, signer=peer_signer, clock=clock),
+                    clock=clock,
+                )
+            ),
+            alert_matcher=AlertMatcher(database=database, clock=clock),
             courier=Courier(database=database, client=client, signer=signer, clock=clock),
             upkeep=PeerUpkeep(database=database, refresher=refresher),
             bell=bell,
@@ -352,12 +394,18 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
         watching = group.create_task(relay.list_watch.run())
         group.create_task(relay.workers.run())
         group.create_task(relay.errands.run())
+        group.create_task(relay.announcer.run())
+        group.create_task(relay.alert_courier.run())
+        group.create_task(relay.alert_matcher.run())
         group.create_task(relay.courier.run())
         group.create_task(relay.upkeep.run())
         group.create_task(relay.bell.run())
         if relay.reader is not None:
             group.create_task(relay.reader.run())
         await stop.wait()
+        relay.announcer.stop()
+        relay.alert_courier.stop()
+        relay.alert_matcher.stop()
         relay.upkeep.stop()
         relay.courier.stop()
         if relay.reader is not None:
@@ -388,6 +436,7 @@ def _build_doors(
     identity: Identity,
     *,
     peer_api: PeerApi,
+    alert_desk: AlertDesk,
     peer_door: PeerDoor,
     actor_inbox: ActorInboxDoor,
 ) -> web.Application:
@@ -413,7 +462,9 @@ def _build_doors(
             max_body_bytes=settings.server.max_body_bytes,
         )
         doors.add_routes([web.post(f"{base}/webhooks/mastodon", uploads.handle)])
-    add_peer_routes(doors, peer_api, door=peer_door, path=urlsplit(identity.api_url).path)
+    api_path = urlsplit(identity.api_url).path
+    add_peer_routes(doors, peer_api, door=peer_door, path=api_path)
+    add_alert_route(doors, alert_desk, door=peer_door, path=api_path)
     doors.add_routes(
         [
             web.get(f"{base}/actor", pages.actor),

@@ -205,6 +205,7 @@ class Evidence:
         failure: Why there are no bytes.
         is_allowed: A moderator's ruling on exactly these bytes, if there is one.
         state_digest: The scanner's state that the report belongs to.
+        warning: The category of a peer's warning of exactly these bytes, as text.
     """
 
     reference: MediaReference
@@ -214,6 +215,7 @@ class Evidence:
     failure: FetchFailure | None = None
     is_allowed: bool | None = None
     state_digest: bytes | None = None
+    warning: str | None = None
 
 
 class MediaDecision(StrEnum):

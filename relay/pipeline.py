@@ -16,6 +16,7 @@ knowing is evidence.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
@@ -63,6 +64,7 @@ from relay.stages.dispatch import forward, pass_through
 from relay.stages.extract import extract, parse_activity
 from relay.stages.fetch import fetch
 from relay.stages.gather import Reach, find_hosts, gather_words, is_worth_asking, recall_words
+from relay.stages.heed import heed
 from relay.stages.preserve import preserve
 from relay.stages.publish import publish, publish_outcome
 from relay.stages.record import record_outcome
@@ -315,14 +317,18 @@ async def weigh(
         tools.metrics.count_attestation(outcome="malformed")
     state = tools.scans.scanning.state_digest
     evidence = await consult(media, reference, database=tools.database, state_digest=state)
-    if evidence is None and tools.peers is not None and reach is not Reach.NOWHERE:
+    if evidence is not None:
+        return judge(evidence, tools.policy)
+    # Before there is a verdict of our own, with which nobody would ask again.
+    warning = await heed(media.sha256, database=tools.database, now=tools.clock.now())
+    if tools.peers is not None and reach is not Reach.NOWHERE:
         hosts = find_hosts(reference.url, sender)
         evidence = await _weigh_words(
             media, reference, reach=reach, hosts=hosts, peers=tools.peers, tools=tools
         )
     if evidence is None:
         evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
-    return judge(evidence, tools.policy)
+    return judge(replace(evidence, warning=warning), tools.policy)
 
 
 async def _weigh_words(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from db import audit, cases, delivery_lists, errands, rulings
 from db.cases import CaseState
 from relay.errors import BreakwaterError
+from relay.exchange.alerts import warn_of_ruling
 from relay.lifecycle import State, move
 from relay.stages.act import Acting, find_places, plan_for_ruling
 from relay.tools.errand_book import enter_errands
@@ -97,9 +98,9 @@ async def rule(
 ) -> str:
     """Rule on a case and return what became of its delivery, and what follows on the backend.
 
-    A release allows exactly these bytes from now on; to uphold blocks exactly these bytes. The delivery
-    goes on when no other case of it is open and none was upheld. What the backend has of upheld bytes is
-    acted upon as the policy says.
+    A release allows exactly these bytes from now on; to uphold blocks exactly these bytes, and warns the
+    peers with whom that was agreed. The delivery goes on when no other case of it is open and none was
+    upheld. What the backend has of upheld bytes is acted upon as the policy says.
 
     Raises:
         NoSuchCaseError: There is no such case, or somebody ruled on it already.
@@ -125,6 +126,8 @@ async def rule(
         if case.delivery_id is not None:
             said = await _move_on(conn, case.delivery_id, now)
         if to is CaseState.UPHELD:
+            if case.sha256 is not None:
+                await warn_of_ruling(conn, case.sha256, category=case.category, basis=case.basis, now=now)
             said += await _follow_up(conn, case, acting=acting, ruled_by=ruled_by, now=now)
         return said
 

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from db import audit, hashlists
+from db import alert_hits, audit, hashlists
 from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings, run
 from relay.cli.options import with_database as on_database
 from relay.clock import SystemClock
@@ -306,6 +306,41 @@ def withdraw_command(*, name: str, entry: str | None, as_json: bool, **place: An
         click.echo(f"{name} is out of use. Importing it again brings it back.")
     else:
         click.echo(f"The hash is taken back from {name}, whatever later versions of the list say.")
+
+
+@lists_group.command("alerts")
+@click.argument("name")
+@click.option(
+    "--allow/--forbid", "allows", required=True, help="Whether the list's terms let peers be told of matches."
+)
+@config_options
+@json_option
+def alerts_command(*, name: str, allows: bool, as_json: bool, **place: Any) -> None:
+    """Say whether peers may be warned of exact matches with the list NAME; at first they may not.
+
+    Many lists are given out on the condition that nobody else learns what they hold. Warnings go only to
+    peers with whom `breakwater peers alerts` agreed on the category, sealed so that nobody else can read them.
+    """
+    now = SystemClock().now()
+
+    async def work(database: Database) -> bool:
+        async with database.transaction() as conn:
+            is_known = await alert_hits.set_allowing(conn, name, allows=allows)
+            if is_known:
+                detail = {"list": name, "allowed": allows}
+                await audit.append(
+                    conn, at=now, actor=getpass.getuser(), event="list_alerts_set", detail=detail
+                )
+        return is_known
+
+    with explained():
+        settings = read_settings(**place)
+    if not run(on_database(settings, work)):
+        fail(f"There is no list {name!r}, and nothing was changed. `breakwater lists list` shows them.")
+    if as_json:
+        print_json({"name": name, "alerts": allows})
+    else:
+        click.echo(f"Peers {'may' if allows else 'may not'} be warned of exact matches with {name}.")
 
 
 @lists_group.command("export-template")

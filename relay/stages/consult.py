@@ -65,6 +65,7 @@ async def consult_digest(
         sha256=sha256,
         report=report,
         state_digest=state_digest,
+        warning=stored.warning,
     )
 
 

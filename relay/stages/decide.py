@@ -6,7 +6,7 @@ examined is never released unless the admin's policy names that very condition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -138,6 +138,26 @@ def _decide_stopped(binding: list[MediaOutcome]) -> tuple[DeliveryDecision, str]
 
 def _judge(evidence: Evidence, policy: Policy) -> tuple[MediaOutcome, bool]:
     """Return the outcome for one piece of evidence, and whether it drops the delivery."""
+    outcome, drops = _judge_basis(evidence, policy)
+    return _heed_warning(outcome, policy), drops
+
+
+def _heed_warning(outcome: MediaOutcome, policy: Policy) -> MediaOutcome:
+    """Withhold what a peer warned of until a person has ruled; a warning drops, blocks and purges nothing."""
+    evidence = outcome.evidence
+    if evidence.warning is None or evidence.basis is EvidenceBasis.RULING:
+        return outcome
+    rules = (rule for category, rule in policy.rules.items() if category.value == evidence.warning)
+    rule = next(rules, _WITHHOLD)
+    is_harmless_here = rule.media is MediaDecision.RELEASE and not rule.drops_delivery
+    if outcome.decision is not MediaDecision.RELEASE or is_harmless_here:
+        return outcome
+    return replace(
+        outcome, decision=MediaDecision.WITHHOLD, category=evidence.warning, needs_case=True, retry=False
+    )
+
+
+def _judge_basis(evidence: Evidence, policy: Policy) -> tuple[MediaOutcome, bool]:
     match evidence.basis:
         case EvidenceBasis.RULING:
             decision = MediaDecision.RELEASE if evidence.is_allowed else MediaDecision.BLOCK

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, assert_never
 
-from db import audit, cases, media, whereabouts
+from db import alert_hits, audit, cases, media, whereabouts
+from relay.exchange.alerts import warn_of_match
 from relay.lifecycle import LEASE, State, decide_retry, move
-from relay.model import INLINE, DeliveryDecision, Door, EvidenceBasis, Receipt
+from relay.model import INLINE, Audience, DeliveryDecision, Door, EvidenceBasis, Receipt
 from relay.tools.errand_book import enter_errands
+from scanner.report import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from db.errands import NewErrand
     from db.pool import Connection, Database
     from relay.model import Decision, Dispatched, MediaOutcome, Place
+    from scanner.report import Finding
 
 # What stands in place of the address of media of which nothing is to be kept.
 _ERASED: Final = ""
@@ -156,7 +159,7 @@ async def record_rescan(
 async def _open_outcome_case(
     conn: Connection, outcome: MediaOutcome, *, door: Door, now: datetime
 ) -> int | None:
-    return await _open_case(
+    case_id = await _open_case(
         conn,
         None,
         category=outcome.category or cases.UNEXAMINED,
@@ -165,6 +168,35 @@ async def _open_outcome_case(
         door=door,
         now=now,
     )
+    await _heed_and_warn(conn, outcome, case_id, is_public=True, now=now)
+    return case_id
+
+
+async def _heed_and_warn(
+    conn: Connection, outcome: MediaOutcome, case_id: int | None, *, is_public: bool, now: datetime
+) -> None:
+    """Note which warnings a new case goes back to, and warn peers in turn of what a list holds exactly."""
+    evidence = outcome.evidence
+    if case_id is None or evidence.sha256 is None:
+        return
+    if evidence.warning is not None:
+        await alert_hits.link_case(conn, evidence.sha256, case_id=case_id)
+    exact = _exact_matches(outcome)
+    # Of what only some may see, nobody outside hears.
+    if exact and is_public and outcome.category is not None:
+        lists = [finding.list_name for finding in exact]
+        await warn_of_match(conn, evidence.sha256, category=outcome.category, lists=lists, now=now)
+
+
+def _exact_matches(outcome: MediaOutcome) -> list[Finding]:
+    report = outcome.evidence.report
+    return [
+        finding
+        for finding in (() if report is None else report.findings)
+        if finding.basis is Basis.EXACT_HASH
+        and not finding.advisory
+        and finding.category.value == outcome.category
+    ]
 
 
 async def _enter(
@@ -255,13 +287,16 @@ def _build_row(delivery_id: int, ordinal: int, outcome: MediaOutcome) -> media.D
 async def _open_cases(conn: Connection, stored: StoredDelivery, decision: Decision, now: datetime) -> None:
     for outcome in decision.outcomes:
         if outcome.needs_case:
-            await _open_case(
+            case_id = await _open_case(
                 conn,
                 stored.id,
                 category=outcome.category or cases.UNEXAMINED,
                 sha256=outcome.evidence.sha256,
                 basis=_basis(outcome),
                 now=now,
+            )
+            await _heed_and_warn(
+                conn, outcome, case_id, is_public=stored.audience == Audience.PUBLIC, now=now
             )
     if decision.delivery is DeliveryDecision.HOLD and not any(one.needs_case for one in decision.outcomes):
         # What is held and nobody is asked about would be held until it is given up.
@@ -294,4 +329,6 @@ def _basis(outcome: MediaOutcome) -> str:
     if evidence.basis is EvidenceBasis.FETCH or evidence.report is None:
         return evidence.basis.value
     strongest = next((finding for finding in evidence.report.findings if not finding.advisory), None)
+    if strongest is None and evidence.warning is not None:
+        return Basis.PEER.value
     return evidence.report.verdict.value if strongest is None else strongest.basis.value

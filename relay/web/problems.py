@@ -142,6 +142,15 @@ def not_a_relay() -> web.Response:
     )
 
 
+def alerts_not_agreed() -> web.Response:
+    """Answer a peer that warns of what the two admins did not agree on."""
+    return _problem(
+        403,
+        "Not agreed",
+        "The admin of this relay did not agree with yours on alerts of this category.",
+    )
+
+
 def flooding() -> web.Response:
     """Answer a domain that sends more than its fair share."""
     return _problem(
