@@ -52,11 +52,11 @@ class Given:
 
 
 class OnDoubt(Protocol):
-    """Told in the same transaction when our own audits make a peer doubtful; others want to know of it."""
+    """Told at the end of the transaction in which our own audits make a peer doubtful."""
 
     async def __call__(  # noqa: D102 (the class says it)
-        self, conn: Connection, *, peer: Peer, profile: str, key_id: str, standing: Standing, now: datetime
-    ) -> None: ...
+        self, conn: Connection, *, issuer: str, profile: str, key_id: str, now: datetime
+    ) -> object: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +117,15 @@ async def weigh_audit(
     await standings.put_standing(
         conn, build_stored(after, actor=given.issuer, profile=given.profile, key_id=given.key_id)
     )
-    if after.is_in_doubt and not before.is_in_doubt and on_doubt is not None:
-        await on_doubt(conn, peer=peer, profile=given.profile, key_id=given.key_id, standing=after, now=now)
+    rescans = 0
     if after.tier is Tier.QUARANTINED:
         rescans = await _demote(conn, peer, audited, now=now)
-        return Weighed(standing=after, is_demoted=True, rescans=rescans)
-    if after.tier is Tier.TRUSTED and before.tier is Tier.PROBATION:
+    elif after.tier is Tier.TRUSTED and before.tier is Tier.PROBATION:
         await _promote(conn, peer, now=now)
-    return Weighed(standing=after)
+    if after.is_in_doubt and not before.is_in_doubt and on_doubt is not None:
+        # At the end: other writers of the feed wait for what is published in a transaction.
+        await on_doubt(conn, issuer=given.issuer, profile=given.profile, key_id=given.key_id, now=now)
+    return Weighed(standing=after, is_demoted=after.tier is Tier.QUARANTINED, rescans=rescans)
 
 
 async def _demote(conn: Connection, peer: Peer, audited: Audited, *, now: datetime) -> int:

@@ -166,20 +166,12 @@ def _judge_basis(evidence: Evidence, policy: Policy) -> tuple[MediaOutcome, bool
             return MediaOutcome(evidence=evidence, decision=MediaDecision.RELEASE), False
         case EvidenceBasis.FETCH:
             return _judge_failure(evidence, policy), False
-        case EvidenceBasis.SCAN | EvidenceBasis.OWN_VERDICT:
+        case EvidenceBasis.SCAN | EvidenceBasis.OWN_VERDICT | EvidenceBasis.PEER:
+            # Whatever a peer says, our own report decides: that of our lists, where its word spared the rest.
             if evidence.report is None:
                 return _unknown(evidence, policy, Condition.UNSCANNABLE, retry=True), False
             return _judge_report(evidence, evidence.report, policy)
-        case EvidenceBasis.PEER:
-            return _judge_word(evidence, policy), False
     assert_never(evidence.basis)
-
-
-def _judge_word(evidence: Evidence, policy: Policy) -> MediaOutcome:
-    """Judge bytes that a peer vouches for: its word lowers costs only, and beside a finding says nothing."""
-    if evidence.report is None or evidence.report.verdict is not Verdict.NO_MATCH:
-        return _unknown(evidence, policy, Condition.UNSCANNABLE, retry=True)
-    return MediaOutcome(evidence=evidence, decision=MediaDecision.RELEASE)
 
 
 def _judge_failure(evidence: Evidence, policy: Policy) -> MediaOutcome:

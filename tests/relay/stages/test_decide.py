@@ -83,6 +83,7 @@ reports = st.builds(
 )
 pieces = st.one_of(
     reports.map(scanned),
+    reports.map(lambda one: replace(scanned(one), basis=EvidenceBasis.PEER)),
     st.builds(unfetched, st.sampled_from(FetchFailure), is_declared=st.booleans()),
     st.just(Evidence(reference=REFERENCE, basis=EvidenceBasis.NOT_MEDIA)),
     st.builds(
@@ -101,6 +102,13 @@ def test_more_evidence_never_loosens_a_decision(
     before, after = decide(evidence, policy), decide([*evidence, more], policy)
     assert DELIVERY_STRICTNESS[after.delivery] >= DELIVERY_STRICTNESS[before.delivery]
     assert after.outcomes[: len(evidence)] == before.outcomes
+
+
+@given(reports, st.sampled_from([POLICY, ENFORCING]))
+def test_the_word_of_a_peer_never_loosens_what_our_own_lists_say(one: Report, policy: Policy) -> None:
+    relied_on = replace(scanned(one), basis=EvidenceBasis.PEER)
+    own, other = judge(scanned(one), policy), judge(relied_on, policy)
+    assert replace(other, evidence=own.evidence) == own
 
 
 @given(reports, findings)
