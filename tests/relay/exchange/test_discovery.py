@@ -173,6 +173,18 @@ async def test_an_actor_that_redirects_to_another_server_is_not_believed(
     assert (await missed(address, client)).reason is DiscoveryReason.OTHER_ORIGIN
 
 
+async def test_a_redirect_lets_nobody_speak_for_the_server_that_was_asked(
+    world: Fediverse, origin: Origin, client: GuardedClient
+) -> None:
+    """A server that redirects wherever it is told would else let anybody publish keys in its name."""
+    thief = await world.open_origin()
+    forged = build_identity(origin.url("/breakwater"), 2).build_actor()
+    address = origin.on("/breakwater/actor", do.redirect(thief.on("/forged", do.serve_json(forged))))
+    assert forged["id"] == address
+    failure = await missed(address, client)
+    assert (failure.reason, thief.count("/forged")) == (DiscoveryReason.OTHER_ORIGIN, 1)
+
+
 async def test_an_actor_that_gives_anothers_id_is_not_believed(
     world: Fediverse, neighbour: Neighbour, client: GuardedClient
 ) -> None:
