@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import http_sf
 import pytest
 
-from signatures.errors import MalformedError
+from signatures.errors import MalformedError, VerificationError
+from signatures.http import find_signature, verify_request
 from signatures.http_signing import ACCEPT_SIGNATURE, Scheme, sign_request, sign_response
 from signatures.message import RequestMessage, ResponseMessage
 from tests.signatures.support import KEY_ID, NOW, ed25519_key, get, header, post, rsa_key
@@ -31,6 +34,22 @@ def test_an_rfc9421_post_covers_what_mastodon_demands() -> None:
         'sig1=("@method" "@target-uri" "content-digest");created=1795316400;'
         f'keyid="{KEY_ID}";alg="rsa-v1_5-sha256"'
     )
+
+
+def test_a_nonce_is_signed_and_read_back() -> None:
+    signed = sign_request(
+        post(), key=rsa_key(), key_id=KEY_ID, scheme=Scheme.RFC9421, now=NOW, nonce="abc-123"
+    )
+    assert ';nonce="abc-123"' in header(signed, "signature-input")
+    signature = find_signature(signed)
+    assert signature is not None
+    verify_request(signed, signature, key=rsa_key().public, now=NOW)
+    headers = tuple((name, value.replace("abc-123", "abc-124")) for name, value in signed.headers)
+    forged = replace(signed, headers=headers)
+    signature = find_signature(forged)
+    assert signature is not None
+    with pytest.raises(VerificationError, match="bad_signature"):
+        verify_request(forged, signature, key=rsa_key().public, now=NOW)
 
 
 def test_headers_of_before_are_replaced_and_others_kept() -> None:
