@@ -9,7 +9,7 @@ Imports of the packages under test stay inside the fixtures, so that tests witho
 from __future__ import annotations
 
 import itertools
-import shutil
+import subprocess
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -34,7 +34,8 @@ def postgres_data_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="breakwater-tests-"))
     path.chmod(0o711)
     yield path
-    shutil.rmtree(path)
+    # A database for each test makes half a million files; nobody need wait until they are gone.
+    subprocess.run(["sh", "-c", 'rm -rf "$0" >/dev/null 2>&1 &', path], check=True)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
