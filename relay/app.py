@@ -10,6 +10,7 @@ import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from relay import assembly
+from relay.audits.audit import AuditTools
+from relay.audits.worker import AuditWorker
 from relay.backends.adapters import open_adapter
 from relay.backends.choice import Backends
 from relay.backends.client import open_backend
@@ -32,6 +35,8 @@ from relay.exchange.courier import Courier
 from relay.exchange.feed_pages import FeedBell, FeedDesk
 from relay.exchange.lookups import BucketWidth
 from relay.exchange.matching import AlertMatcher
+from relay.exchange.notices import tell_doubt
+from relay.exchange.peer_tools import PeerTools
 from relay.exchange.reader import FeedReader, ReaderTools
 from relay.exchange.receiving import FollowTools
 from relay.exchange.signing import create_peer_signer
@@ -111,6 +116,7 @@ class Relay:
         database_place: Where the database is, without its password.
         workers: What works through the queue.
         errands: What works through the list of errands.
+        audits: What scans, now and then, what a peer's word has spared us.
         list_watch: What loads the hash lists again when they change.
         announcer: What takes back what was attested and does not hold any more.
         alert_courier: What sends warnings to peers.
@@ -129,6 +135,7 @@ class Relay:
     database_place: str
     workers: Workers
     errands: ErrandWorkers
+    audits: AuditWorker
     list_watch: ListWatch
     announcer: Announcer
     alert_courier: AlertCourier
@@ -175,6 +182,23 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         key_directory = KeyDirectory(
             source=client, store=DatabaseKeyStore(database=database), clock=clock, signer=signer
         )
+        peer_signer = create_peer_signer(identity, clock)
+        peer_client = PeerClient(client=client, signer=peer_signer, clock=clock)
+        refresher = PeerRefresher(database=database, client=client, clock=clock)
+        peer_tools = PeerTools(
+            database=database,
+            clock=clock,
+            steps=assembly.build_steps(settings),
+            asker=peer_client,
+            refetch=refresher,
+            costly=scanning.costly_detectors,
+            profiles=assembly.build_profile_rule(settings),
+            retained=open_spool(data_dir / "audits", max_bytes=settings.exchange.audit_bytes),
+            gathering=await enter(open_flights()),
+            beginning=await enter(open_flights()),
+            on_doubt=partial(tell_doubt, identity=identity),
+            allow_http=assembly.allows_http_peers(settings),
+        )
         tools = Tools(
             database=database,
             client=PoliteClient(client, clock),
@@ -215,6 +239,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             clock=clock,
             max_media_bytes=settings.fetch.max_media_bytes,
             examines_restricted=settings.legal.scan_restricted,
+            peers=peer_tools,
         )
         upstream = await enter(open_upstream_client(clock))
         workers = Workers(
@@ -255,8 +280,6 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             ),
             enforces_media=settings.enforces_media,
         )
-        peer_signer = create_peer_signer(identity, clock)
-        refresher = PeerRefresher(database=database, client=client, clock=clock)
         actor_inbox = ActorInboxDoor(
             tools=FollowTools(
                 identity=identity,
@@ -357,13 +380,14 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             database_place=opened.place,
             workers=workers,
             errands=errands,
+            audits=AuditWorker(AuditTools(line=tools, peers=peer_tools, name=name)),
             list_watch=ListWatch(scanning=scanning, database=database, clock=clock, on_change=announcer.wake),
             announcer=announcer,
             alert_courier=AlertCourier(
                 CourierTools(
                     database=database,
                     identity=identity,
-                    client=PeerClient(client=client, signer=peer_signer, clock=clock),
+                    client=peer_client,
                     clock=clock,
                 )
             ),
@@ -374,7 +398,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             reader=FeedReader(
                 ReaderTools(
                     database=database,
-                    client=PeerClient(client=client, signer=peer_signer, clock=clock),
+                    client=peer_client,
                     clock=clock,
                     refresh=refresher,
                     take=FeedTaking(
@@ -394,6 +418,7 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
         watching = group.create_task(relay.list_watch.run())
         group.create_task(relay.workers.run())
         group.create_task(relay.errands.run())
+        group.create_task(relay.audits.run())
         group.create_task(relay.announcer.run())
         group.create_task(relay.alert_courier.run())
         group.create_task(relay.alert_matcher.run())
@@ -413,6 +438,7 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
         relay.bell.stop()
         relay.workers.stop()
         relay.errands.stop()
+        relay.audits.stop()
         watching.cancel()
 
 

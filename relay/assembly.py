@@ -12,6 +12,8 @@ from db.errands import ErrandKind
 from relay.backends.intake import INTAKES
 from relay.config import BackendAction, DeliveryHandling, Retention
 from relay.errors import ConfigError
+from relay.exchange.peer_tools import Steps
+from relay.exchange.standings import ProfileRule
 from relay.selftest import DoorAddresses
 from relay.stages.act import Acting
 from relay.stages.authenticate import AuthenticationPolicy
@@ -244,6 +246,24 @@ def attestation_life(settings: Settings, *, has_lists: bool) -> timedelta:
 def allows_http_peers(settings: Settings) -> bool:
     """Tell whether peers may be without TLS: only where we are so ourselves, as in development."""
     return settings.base_url.startswith("http://")
+
+
+def build_steps(settings: Settings) -> Steps:
+    """Build which ways to a peer's word are open."""
+    exchange = settings.exchange
+    return Steps(
+        uses_headers=exchange.uses_headers,
+        uses_inline=exchange.uses_inline,
+        asks_origin=exchange.asks_origin,
+        asks_buckets=exchange.asks_buckets,
+        ask_within=timedelta(milliseconds=exchange.ask_within_ms),
+        patience=timedelta(seconds=exchange.patience_s),
+    )
+
+
+def build_profile_rule(settings: Settings) -> ProfileRule:
+    """Build which profiles of peers cover what our own detectors look for."""
+    return ProfileRule(name=settings.attest.profile, accepted=frozenset(settings.exchange.profiles))
 
 
 def build_lookup_share(settings: Settings) -> FairShare:

@@ -26,6 +26,12 @@ class Exchange(Section):
     patience_s: Annotated[int, Field(ge=0, le=120)] = 0
     """How long a delivery may wait for the word of a peer that you rely on, before its media is scanned here.
     Large servers set 0 and scan at once; small ones spare most of their scans with 20."""
+    profiles: tuple[str, ...] = ()
+    """Further scanning profiles of peers, by their whole address, that look for what yours looks for. One
+    with the name of your own (`attest.profile`) is taken for the same in any case."""
+    audit_bytes: Annotated[int, Field(ge=16_777_216)] = 268_435_456
+    """How many bytes of media that a peer's word let through may lie sealed on disk until they are audited,
+    for an hour at the most."""
     follows_per_hour: Positive = 60
     """The most requests to follow this relay that are stored in an hour."""
     lookups_per_minute: Positive = 600
