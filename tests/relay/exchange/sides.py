@@ -23,6 +23,7 @@ from relay.exchange.publisher import publish_objects
 from relay.exchange.signing import create_peer_signer
 from relay.tools.fetching import open_guarded_client
 from relay.tools.limits import FairShare
+from relay.web.peer_alerts import AlertDesk, add_alert_route
 from relay.web.peer_api import PeerApi, add_peer_routes
 from relay.web.peer_door import PeerDoor
 from signatures.attestation import AttestationBody, Coverage, build_attestation
@@ -169,6 +170,8 @@ async def open_sides(
         )
         application = web.Application()
         add_peer_routes(application, api, door=door, path="/breakwater/api/v1")
+        desk = AlertDesk(database=database, clock=clock, recipient=us.actor, allow_http=True)
+        add_alert_route(application, desk, door=door, path="/breakwater/api/v1")
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
