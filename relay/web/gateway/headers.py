@@ -17,6 +17,9 @@ _HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
 )
 _PROXY: Final = "proxy-"
+# RFC 7838: the same origin at another place and in another protocol, to which some clients then go past every
+# proxy.
+_PAST_US: Final = frozenset({"alt-svc"})
 # The gateway has answered the expectation itself (RFC 9110 section 10.1.1).
 _ANSWERED_HERE: Final = frozenset({"expect"})
 _RANGE: Final = frozenset({"range", "if-range"})
@@ -80,7 +83,7 @@ def build_answer_headers(headers: Headers, *, without: frozenset[str] = frozense
         headers: As the origin sent them, each octet one character.
         without: Names in lower case that no longer hold.
     """
-    dropped = _HOP_BY_HOP | connection_names(headers) | without
+    dropped = _HOP_BY_HOP | _PAST_US | connection_names(headers) | without
     kept: list[tuple[str, str]] = []
     for name, value in headers:
         lower = name.lower()

@@ -6,7 +6,7 @@ very copy that was examined, or does not go on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from relay.model import FetchFailure
@@ -19,7 +19,7 @@ from relay.web.gateway.coding import CodingError, UnknownCodingError, read_codin
 from relay.web.gateway.delivery import send
 from relay.web.gateway.headers import build_answer_headers
 from relay.web.gateway.kinds import is_text, is_wide_text, may_be_media
-from relay.web.gateway.ranges import find_part
+from relay.web.gateway.ranges import Versions, find_part
 from relay.web.gateway.verdicts import Answer
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ _WITHOUT_BODY: Final = frozenset((204, 304))
 # What no longer holds once a body was unpacked: these speak of the packed octets (RFC 9530 section 2).
 _OF_THE_CODING: Final = frozenset({"content-encoding", "content-length", "content-digest", "content-md5"})
 _LENGTH: Final = frozenset({"content-length"})
+# The copy is the whole file, whatever the origin says; of a part we say ourselves which it is.
+_OF_A_PART: Final = frozenset({"content-range"})
 
 
 class Words(Protocol):
@@ -82,6 +84,7 @@ class Passage:
     words: Words
     describe: Describe | None = None
     pass_unseen: PassUnseen | None = None
+    versions: Versions = field(default_factory=Versions)
 
     async def deliver(
         self, request: web.BaseRequest, asked: Asked, stream: Stream | FetchFailure
@@ -183,10 +186,11 @@ class Passage:
         extra: Headers = ()
         if self.describe is not None and stream.status == _OK:
             extra = await self.describe(copy.sha256)
-        without = (_OF_THE_CODING if is_unpacked else _LENGTH) | {name.lower() for name, _ in extra}
+        without = _OF_A_PART | (_OF_THE_CODING if is_unpacked else _LENGTH)
+        without |= {name.lower() for name, _ in extra}
         headers = [*build_answer_headers(stream.headers, without=without), *extra]
         part = None
-        if asked.method == "GET" and stream.status == _OK:
+        if asked.method == "GET" and stream.status == _OK and self.versions.note(str(asked.url), copy.sha256):
             part = find_part(asked.headers, stream.headers, size=copy.size)
         if part is None:
             headers.append(("Content-Length", str(copy.size)))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from signatures.message import Headers
+
+MAX_VERSIONS: Final = 32_768
+"""What a day's media of a mid-size instance come to, three times over; at 300 bytes each they take 10 MB."""
 
 # Longer numbers than this are no positions in any file.
 _ONE_RANGE: Final = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{0,18})", re.IGNORECASE)
@@ -34,6 +39,27 @@ class Part:
             if self.is_satisfiable
             else f"bytes */{self.size}"
         )
+
+
+class Versions:
+    """What was last delivered from each address, so that a client puts parts of one file together only.
+
+    An origin that shows everybody something else could have parts delivered of files that were each examined,
+    which make another one together that was not. Forgotten are the addresses that were asked for the longest
+    time ago; kept are digests alone.
+    """
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def note(self, url: str, sha256: bytes) -> bool:
+        """Note what is delivered now, and tell whether nothing else was delivered from there before."""
+        key = hashlib.sha256(url.encode()).digest()
+        before = self._last.pop(key, sha256)
+        self._last[key] = sha256
+        if len(self._last) > MAX_VERSIONS:
+            self._last.popitem(last=False)
+        return before == sha256
 
 
 def find_part(asked: Headers, answered: Headers, *, size: int) -> Part | None:
