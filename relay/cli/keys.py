@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,9 +13,17 @@ from relay.cli.authority import show_authority
 from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings
 from relay.clock import SystemClock
 from relay.tools.identity import Identity
-from relay.tools.key_files import find_keys, load_or_create_keys, rotate_api_key, rotate_signing_key
+from relay.tools.key_files import (
+    find_keys,
+    load_or_create_keys,
+    revoke_signing_key,
+    rotate_api_key,
+    rotate_signing_key,
+)
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from relay.config import Settings
     from relay.tools.key_files import KeyFiles
 
@@ -76,6 +85,41 @@ def rotate_command(*, api: bool, yes: bool, as_json: bool, **place: Any) -> None
         _show(settings, keys, as_json=as_json)
 
 
+@keys_group.command("revoke")
+@config_options
+@click.option(
+    "--since",
+    required=True,
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]),
+    help="From when on others may have had the key, in UTC, as 2026-11-22T03:00:00Z.",
+)
+@click.option("--key", "multikey", help="An earlier key, as `keys show` shows it; by default the one in use.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def revoke_command(*, since: datetime, multikey: str | None, yes: bool, as_json: bool, **place: Any) -> None:
+    """Declare a signing key as stolen; peers then distrust what they received under it since then.
+
+    A new key takes the place of the one in use. At its next start the relay tells its peers, and attests anew
+    what the key signed. Name the earliest time that is possible; it can be made earlier, and never later.
+    """
+    with explained():
+        settings = read_settings(**place)
+        now = SystemClock().now()
+        since = since.replace(tzinfo=UTC)
+        if since > now:
+            fail("A key cannot have been stolen in the future. Nothing was changed. Give --since in UTC.")
+        if not yes and not as_json:
+            click.confirm(
+                f"Declare that others had the key since {since:%Y-%m-%d %H:%M:%S} UTC? This cannot be taken "
+                "back. A running relay has to be restarted after it.",
+                abort=True,
+            )
+        keys = revoke_signing_key(settings.server.data_dir, since=since, now=now, multikey=multikey)
+        if not as_json:
+            click.echo("The key is revoked. Restart the relay now: it then tells its peers.", err=True)
+        _show(settings, keys, as_json=as_json)
+
+
 @keys_group.command("ca")
 @config_options
 @click.option("--renew", is_flag=True, help="Make a new one; the backend has to be told to trust it.")
@@ -122,6 +166,7 @@ def _show(settings: Settings, keys: KeyFiles, *, as_json: bool) -> None:
             {
                 "publicKeyMultibase": one.key.to_multikey(),
                 "expires": one.expires.isoformat(timespec="seconds"),
+                "revoked": None if one.revoked is None else one.revoked.isoformat(timespec="seconds"),
             }
             for one in keys.retired
         ],
@@ -141,4 +186,5 @@ def _show(settings: Settings, keys: KeyFiles, *, as_json: bool) -> None:
     console.print(f"signs requests   {shown['http']['id']}")
     console.print(f"  fingerprint    {shown['http']['fingerprint']}")
     for one in shown["retired"]:
-        console.print(f"retired          {one['publicKeyMultibase']}, valid until {one['expires']}")
+        end = f"stolen at {one['revoked']}" if one["revoked"] else f"valid until {one['expires']}"
+        console.print(f"retired          {one['publicKeyMultibase']}, {end}")

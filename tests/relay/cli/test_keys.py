@@ -35,6 +35,35 @@ def test_rotation_asks_first(tmp_path: Path) -> None:
     assert answer("keys", "show", data_dir=tmp_path)["signing"] != made["signing"]
 
 
+def test_a_stolen_key_is_replaced_and_shown_as_stolen_since_then(tmp_path: Path) -> None:
+    made = answer("keys", "generate", data_dir=tmp_path)
+    stolen = made["signing"]["publicKeyMultibase"]
+    revoked = answer("keys", "revoke", "--since", "2026-11-22T03:00:00Z", data_dir=tmp_path)
+    assert revoked["signing"] != made["signing"]
+    (retired,) = revoked["retired"]
+    assert retired["publicKeyMultibase"] == stolen
+    assert retired["revoked"] == "2026-11-22T03:00:00+00:00"
+    # It turns out to have been earlier, and cannot have been later.
+    for since in ("2026-11-21", "2026-11-22"):
+        again = answer("keys", "revoke", "--since", since, "--key", stolen, data_dir=tmp_path)
+        assert again["signing"] == revoked["signing"]
+        assert again["retired"][0]["revoked"] == "2026-11-21T00:00:00+00:00"
+    assert "stolen at 2026-11-21" in breakwater("keys", "show", data_dir=tmp_path).output
+
+
+def test_a_revocation_asks_first_and_refuses_the_future_and_keys_of_others(tmp_path: Path) -> None:
+    made = answer("keys", "generate", data_dir=tmp_path)
+    since = ("--since", "2026-11-22")
+    assert breakwater("keys", "revoke", *since, data_dir=tmp_path, typed="n\n").exit_code == 1
+    future = breakwater("keys", "revoke", "--since", "2999-01-01", "--yes", data_dir=tmp_path)
+    assert future.exit_code == 2
+    assert "future" in future.stderr
+    foreign = breakwater("keys", "revoke", *since, "--key", "z6Mkx", "--yes", data_dir=tmp_path)
+    assert foreign.exit_code == 2
+    assert "never signed" in foreign.stderr
+    assert answer("keys", "show", data_dir=tmp_path) == made
+
+
 def test_the_key_for_peers_is_replaced_alone(tmp_path: Path) -> None:
     made = answer("keys", "generate", data_dir=tmp_path)
     assert made["api"]["id"].startswith(made["actor"] + "#z6Mk")
