@@ -43,8 +43,14 @@ async def postgres_dsn(postgres_data_dir: Path) -> AsyncIterator[str]:
     """The DSN of the session's server; its own database is empty."""
     from db.embedded import open_postgres
 
-    # These databases need not survive a loss of power; the embedded server's own tests leave fsync on.
-    async with open_postgres(postgres_data_dir, settings={"fsync": "off", "full_page_writes": "off"}) as dsn:
+    settings = {
+        # These databases need not survive a loss of power; the embedded server's own tests leave fsync on.
+        "fsync": "off",
+        "full_page_writes": "off",
+        # Some tests run several relays on it at once.
+        "max_connections": "150",
+    }
+    async with open_postgres(postgres_data_dir, settings=settings) as dsn:
         yield dsn
 
 
