@@ -16,7 +16,6 @@ knowing is evidence.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
@@ -32,6 +31,7 @@ from relay.line import (
     Tools,
     Vanished,
 )
+from relay.looks import look, weigh
 from relay.model import (
     Activity,
     Audience,
@@ -57,20 +57,16 @@ from relay.stages.authenticate import (
     authenticate,
 )
 from relay.stages.bind import is_bound
-from relay.stages.consult import consult, consult_digest, was_released_unseen
+from relay.stages.consult import consult_digest, was_released_unseen
 from relay.stages.decide import decide, judge
 from relay.stages.dereference import follow
 from relay.stages.dispatch import forward, pass_through
 from relay.stages.extract import extract, parse_activity
 from relay.stages.fetch import fetch
-from relay.stages.gather import Reach, find_hosts, gather_words, is_worth_asking, recall_words
-from relay.stages.heed import heed
-from relay.stages.preserve import preserve
+from relay.stages.gather import Reach
 from relay.stages.publish import publish, publish_outcome
 from relay.stages.record import record_outcome
 from relay.stages.release import release
-from relay.stages.rely import learn, may_be_spared, rely
-from relay.stages.scan import begin, scan
 from relay.stages.store import is_queued_behind, store
 from relay.tools.key_limits import BoundedKeys
 from relay.tools.references import MAX_REFERENCES, merge_references
@@ -80,7 +76,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from db.delivery_rows import StoredDelivery
-    from relay.exchange.peer_tools import PeerTools
     from relay.stages.authenticate import Keys
     from signatures.strictjson import JsonValue
 
@@ -277,95 +272,6 @@ async def examine_media(
             return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=media)
         outcome = await look(media, reference, tools=tools, reach=reach, sender=sender)
     return outcome.evidence
-
-
-async def look(
-    media: Media,
-    reference: MediaReference,
-    *,
-    tools: LookTools,
-    reach: Reach = Reach.NOWHERE,
-    sender: str | None = None,
-) -> MediaOutcome:
-    """Find out about bytes, by what is known of them or else by a scan, and judge what was found."""
-    outcome = await weigh(media, reference, tools=tools, reach=reach, sender=sender)
-    await preserve(outcome, media, spool=tools.spool)
-    return outcome
-
-
-async def weigh(
-    media: Media,
-    reference: MediaReference,
-    *,
-    tools: LookTools,
-    reach: Reach = Reach.NOWHERE,
-    sender: str | None = None,
-) -> MediaOutcome:
-    """Do as `look` does, but keep the verdict alone and never the bytes.
-
-    Args:
-        media: The bytes.
-        reference: What pointed at them.
-        tools: What it is done with.
-        reach: How far to go for the word of a peer.
-        sender: Who pointed at them, if that is known.
-
-    Raises:
-        DatabaseError: Verdicts could not be read or kept; nothing is known.
-    """
-    if media.is_attestation_malformed:
-        tools.metrics.count_attestation(outcome="malformed")
-    state = tools.scans.scanning.state_digest
-    evidence = await consult(media, reference, database=tools.database, state_digest=state)
-    if evidence is not None:
-        return judge(evidence, tools.policy)
-    # Before there is a verdict of our own, with which nobody would ask again.
-    warning = await heed(media.sha256, database=tools.database, now=tools.clock.now())
-    if tools.peers is not None and reach is not Reach.NOWHERE:
-        hosts = find_hosts(reference.url, sender)
-        evidence = await _weigh_words(
-            media, reference, reach=reach, hosts=hosts, peers=tools.peers, tools=tools
-        )
-    if evidence is None:
-        evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
-    return judge(replace(evidence, warning=warning), tools.policy)
-
-
-async def _weigh_words(
-    media: Media,
-    reference: MediaReference,
-    *,
-    reach: Reach,
-    hosts: tuple[str, ...],
-    peers: PeerTools,
-    tools: LookTools,
-) -> Evidence | None:
-    """Rely on the word of a peer beside our own lists, or else learn from our whole scan what it is worth.
-
-    None where there is nobody whose word would be weighed, or nothing that it could spare.
-    """
-    if not await is_worth_asking(peers):
-        return None
-    state = tools.scans.scanning.state_digest
-    begun = await begin(media, reference, tools=tools.scans, state_digest=state, flights=peers.beginning)
-    if may_be_spared(begun.report):
-        words = await gather_words(media, reference, reach=reach, hosts=hosts, tools=peers)
-        if await rely(words, media, reference, begun.report, tools=peers) is not None:
-            tools.metrics.count_spared()
-            return Evidence(
-                reference=reference,
-                basis=EvidenceBasis.PEER,
-                sha256=media.sha256,
-                report=begun.report,
-                state_digest=state,
-            )
-    else:
-        # What our lists hold, peers are not asked about; what they said of it before is weighed all the same.
-        words = await recall_words(media.sha256, tools=peers)
-    evidence = await scan(media, reference, tools=tools.scans, state_digest=state, begun=begun)
-    if evidence.report is not None:
-        await learn(evidence.report, words, media.sha256, tools=peers)
-    return evidence
 
 
 async def examine_bytes(
