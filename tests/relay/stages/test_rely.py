@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from db import mirror, reliance, verdicts
+from db import mirror, peers, reliance, verdicts
+from db.mirror import MirroredAttestation
 from db.peers import Tier
+from relay.exchange import tiers
+from relay.exchange.intake import admit
 from relay.model import EvidenceBasis, MediaDecision
+from relay.stages import gather
 from relay.stages.attest import is_attestable
-from relay.stages.gather import Reach
-from relay.stages.rely import AUDIT_WITHIN
+from relay.stages.gather import Reach, recall_words
+from relay.stages.rely import AUDIT_WITHIN, rely
 from relay.trust import Standing
 from scanner.canary import draw_canary
 from scanner.report import RunOutcome
@@ -19,7 +25,7 @@ from tests.fediverse.clock import START
 from tests.images import encode, marker
 from tests.relay.exchange.issuer import Issuer, trusted
 from tests.relay.exchange.trusting import Trusting, open_costly_scanner, open_trusting
-from tests.relay.stages.parts import PICTURE, reference
+from tests.relay.stages.parts import PICTURE, media, reference
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -290,3 +296,69 @@ async def test_without_peers_nothing_is_begun_that_a_scan_would_not_do(relay: Tr
     outcome = await relay.examine(DATA, header=Issuer().attest(DATA))
     assert outcome.evidence.basis is EvidenceBasis.SCAN
     assert relay.detector.asked == 1
+
+
+async def test_what_a_peer_warns_of_no_other_word_spares_a_scan_of(
+    relay: Trusting, alpha: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def warned(_sha256: bytes, **_: object) -> str:
+        return "spam"
+
+    monkeypatch.setattr("relay.looks.heed", warned)
+    outcome = await relay.examine(DATA, header=alpha.attest(DATA))
+    assert outcome.evidence.basis is EvidenceBasis.SCAN
+    assert outcome.decision is MediaDecision.WITHHOLD
+    assert relay.detector.asked == 1
+
+
+async def test_a_peer_that_is_demoted_while_its_word_is_read_is_not_relied_on(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    await relay.examine(DATA, header=alpha.attest(DATA))
+    words = await recall_words(alpha.body(DATA).sha256, tools=relay.tools)
+    assert len(words) == 1
+    await tiers.quarantine(relay.database, alpha.actor, reason="it lied", by="admin", now=START)
+    begun = await relay.scanning.begin(DATA, declared_type="image/png")
+    given = media(DATA)
+    assert await rely(words, given, reference(), begun.report, tools=relay.tools) is None
+
+
+async def test_a_delivery_may_wait_for_the_word_of_somebody_who_is_relied_on(
+    relay: Trusting, alpha: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relay.database.connection() as conn:
+        await peers.set_tier(conn, alpha.actor, expected=Tier.PROBATION, to=Tier.TRUSTED, now=START)
+    relay.open_ways(patience=timedelta(seconds=20))
+    monkeypatch.setattr(gather, "_POLL", timedelta())
+    word = alpha.attest(DATA)
+    asked = 0
+
+    def tick() -> float:
+        nonlocal asked
+        asked += 1
+        return float(asked)
+
+    async def arrive() -> None:
+        found = await admit(word, database=relay.database, now=START)
+        assert isinstance(found, MirroredAttestation)
+        async with relay.database.connection() as conn:
+            await mirror.put_mirrored(conn, (found,))
+
+    monkeypatch.setattr(relay.clock, "monotonic", tick)
+    async with asyncio.TaskGroup() as group:
+        examining = group.create_task(relay.examine(DATA))
+        group.create_task(arrive())
+    assert examining.result().evidence.basis is EvidenceBasis.PEER
+
+    # It does not wait for ever, nor where nobody is relied on.
+    other = encode(marker(2), "PNG")
+    assert (await relay.examine(other)).evidence.basis is EvidenceBasis.SCAN
+
+
+async def test_many_deliveries_of_the_same_bytes_ask_once(relay: Trusting, alpha: Issuer) -> None:
+    relay.answering.words["alpha.example"] = [alpha.attest(DATA)]
+    async with asyncio.TaskGroup() as group:
+        looks = [group.create_task(relay.examine(DATA, at=reference(FILES))) for _ in range(5)]
+    assert {look.result().evidence.basis for look in looks} == {EvidenceBasis.PEER}
+    assert len(relay.answering.asked) == 1
+    assert len(await _relied(relay)) == 1
