@@ -58,7 +58,10 @@ class Metrics:
             "breakwater_fetch_failures", "Fetches that gave no bytes.", ["reason"], registry=registry
         )
         self._attestations = Counter(
-            "breakwater_attestations", "Attestations issued or left out.", ["outcome"], registry=registry
+            "breakwater_attestations",
+            "Attestations issued, left out, or not to be read.",
+            ["outcome"],
+            registry=registry,
         )
         self._spared = Counter(
             "breakwater_scans_spared", "Costly scans that the word of a peer has spared.", registry=registry
@@ -113,7 +116,7 @@ class Metrics:
         self._fetch_failures.labels(reason).inc()
 
     def count_attestation(self, *, outcome: str) -> None:
-        """Count an attestation that was issued, or left out on purpose."""
+        """Count an attestation that was issued, left out on purpose, or could not be read."""
         self._attestations.labels(outcome).inc()
 
     def count_spared(self) -> None:
