@@ -12,9 +12,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from db import (
+    alerts,
     attestations,
     cases,
     delivery_lists,
+    doubts,
     errands,
     feed,
     keys,
@@ -22,6 +24,7 @@ from db import (
     mirror,
     peer_states,
     reliance,
+    retiring,
     verdicts,
     whereabouts,
 )
@@ -65,6 +68,10 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     # The longest life of an attestation: for so long it may have to be made up for.
     (reliance.purge_reliance, MAX_LIFE),
     (peer_states.purge_peer_states, MAX_LIFE),
+    (retiring.purge_revocations, MAX_LIFE + timedelta(days=1)),
+    # For so long a peer is judged by what its warnings came to.
+    (alerts.purge_alerts, timedelta(days=90)),
+    (doubts.purge_doubts, timedelta(days=30)),
     (errands.purge_errands, timedelta(days=30)),
     (whereabouts.purge_sightings, timedelta(days=30)),
 )

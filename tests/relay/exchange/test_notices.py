@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from db.peers import Tier
 from relay import trust
 from relay.exchange.notices import INTERVAL, Heard, tell_doubt
 from relay.exchange.taking import FeedTaking
+from relay.exchange.weighing import Given, weigh_audit
 from signatures.doubt import DoubtBody, build_doubt, parse_doubt
 from tests.fediverse.clock import START
 from tests.relay.exchange.pair import OTHER, PEER, US, know, profile_of, relied, rely
@@ -150,3 +152,27 @@ async def test_our_own_doubt_goes_into_the_feed_once_a_day_and_names_no_media(da
         "key",
         "proof",
     }
+
+
+async def test_two_disagreements_close_together_are_told_and_one_is_not(database: Database) -> None:
+    await know(database)
+    told = []
+    for number in range(2):
+        given = Given(
+            sha256=bytes([number] * 32),
+            issuer=PEER.actor,
+            profile=profile_of(PEER),
+            key_id=PEER.verification_method,
+            attestation_id=f"{PEER.base_url}/attestations/{number}",
+        )
+        async with database.transaction() as conn:
+            await weigh_audit(
+                conn,
+                given,
+                trust.Audited.DISAGREES,
+                now=START,
+                on_doubt=partial(tell_doubt, identity=US),
+            )
+            told.append(len(await feed.read(conn, cursor=0, peer=OTHER.actor, visible_at=None, limit=10)))
+
+    assert told == [0, 1]
