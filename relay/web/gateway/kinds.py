@@ -80,6 +80,12 @@ def is_text(window: bytes) -> bool:
     return is_wide_text(window) or _BINARY.search(window) is None
 
 
+def has_to_stay_text(window: bytes) -> bool:
+    """Tell whether a body that passes as a text has no zeros to its end; those in UTF-16 are full of them."""
+    found = sniff(window)
+    return not is_wide_text(window) and (found in _TEXTS or (found is None and is_text(window)))
+
+
 def is_wide_text(window: bytes) -> bool:
     """Tell whether a body begins like a text in UTF-16, which says so."""
     if not window.startswith(_WIDE_MARKS):

@@ -18,7 +18,7 @@ from relay.web.gateway.bodies import AnswerBody
 from relay.web.gateway.coding import CodingError, UnknownCodingError, read_coding
 from relay.web.gateway.delivery import send
 from relay.web.gateway.headers import build_answer_headers
-from relay.web.gateway.kinds import is_text, is_wide_text, may_be_media
+from relay.web.gateway.kinds import has_to_stay_text, may_be_media
 from relay.web.gateway.ranges import Versions, find_part
 from relay.web.gateway.verdicts import Answer
 
@@ -143,7 +143,7 @@ class Passage:
         body = AnswerBody(stream.chunks(), coding=coding)
         window = await body.begin()
         if not may_be_media(window, declared):
-            passing = body.packed_text() if is_text(window) and not is_wide_text(window) else body.packed()
+            passing = body.packed_text() if has_to_stay_text(window) else body.packed()
             return await _pass(request, stream, passing)
         if coding is None and (_declared_length(stream.headers) or 0) > self.max_bytes:
             return await self._deliver_unseen(request, asked, stream, declared, body.packed())

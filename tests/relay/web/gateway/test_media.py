@@ -317,7 +317,7 @@ async def test_an_attestation_that_cannot_be_read_is_counted_and_ignored(scene: 
 
 @pytest.mark.parametrize("coding", [None, "gzip"])
 @pytest.mark.parametrize(
-    "beginning", [b"Once upon a time there was a picture. ", b"<html><body>", b'{"a": "']
+    "beginning", [b"Once upon a time there was a picture. ", b"<html>a \x0b stray", b'{"a": "']
 )
 async def test_a_text_that_goes_on_as_something_else_does_not_arrive(
     scene: Scene, beginning: bytes, coding: str | None

@@ -35,6 +35,8 @@ PAGE = b"<!DOCTYPE html><html><head><title>BM</title></head><body>" + b"x" * 100
         (b"plain words without a type", None),
         (b"#EXTM3U\n#EXT-X-VERSION:7\nsegment.mp4\n", "audio/mpegurl"),
         (b"%PDF-1.7 \x00\x01", "application/pdf"),
+        (b"%PDF-1.7\n" + b"% words\n" * 1_000 + b"stream\n\x00\x01", "application/pdf"),
+        (("\ufeff<html>" + "a\u3042" * 5_000).encode("utf-16-le"), "text/html; charset=utf-16"),
         (b"", "text/html"),
     ],
 )
