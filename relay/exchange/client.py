@@ -17,10 +17,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 from db.feed import FeedItem, FeedKind
-from relay.exchange.envelopes import cut_elements, cut_members
+from relay.exchange.envelopes import cut_listing, cut_members, cut_table
 from relay.exchange.prefixes import Prefix, pad_prefixes
 from relay.exchange.signing import verify_answer
 from relay.model import FetchFailure
@@ -135,10 +135,6 @@ class Asking(Protocol):
     ) -> Answer | FetchFailure: ...
 
 
-_Answered: TypeAlias = dict[str, str]
-"""The members of an answer, each as the text of its value."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerClient:
     """Asks peers in this relay's name.
@@ -198,7 +194,7 @@ class PeerClient:
         if isinstance(answer, PeerFailure):
             return answer
         try:
-            return _read_page(_cut(answer), after=cursor)
+            return _read_page(answer, after=cursor)
         except MalformedError as error:
             return _malformed(error)
 
@@ -236,9 +232,10 @@ class PeerClient:
         if isinstance(answer, PeerFailure):
             return answer
         try:
-            return tuple(one.encode() for one in cut_elements(_cut(answer).get("attestations", "")))
+            _, found = cut_listing(_decode(answer), "attestations")
         except MalformedError as error:
             return _malformed(error)
+        return tuple(one.encode() for one in found)
 
     async def _ask(
         self,
@@ -284,9 +281,10 @@ class PeerClient:
         return answer if answer.status == expected else _read_refusal(answer)
 
 
-def _read_page(members: _Answered, *, after: int | None) -> FeedPage:
+def _read_page(answer: ResponseMessage, *, after: int | None) -> FeedPage:
+    members, listed = cut_table(_decode(answer), "items")
     oldest = _read_number(members.get("oldest", "")) if members.get("error") == '"OutdatedCursor"' else None
-    items = tuple(_read_item(cut_members(text)) for text in cut_elements(members.get("items", "")))
+    items = tuple(_read_item(one) for one in listed)
     numbers = [item.seq for item in items]
     begin = max(after or 0, (oldest or 0) - 1)
     cursor = _read_number(members.get("cursor", ""))
@@ -298,7 +296,7 @@ def _read_page(members: _Answered, *, after: int | None) -> FeedPage:
     return FeedPage(cursor=cursor, items=items, bits=_read_number(members.get("bits", "")), oldest=oldest)
 
 
-def _read_item(members: _Answered) -> FeedItem:
+def _read_item(members: Mapping[str, str]) -> FeedItem:
     kind = _KINDS.get(members.get("kind", ""))
     if kind is None or "object" not in members:
         raise MalformedError("an item of a kind that we do not know")
@@ -313,7 +311,7 @@ def _read_number(text: str) -> int:
 
 def _read_refusal(answer: ResponseMessage) -> PeerFailure:
     try:
-        members = _cut(answer)
+        members = cut_members(_decode(answer))
         bits = _read_number(members["bits"]) if "bits" in members else None
     except MalformedError:
         members, bits = {}, None
@@ -338,9 +336,9 @@ _ERRORS: Final = {
 }
 
 
-def _cut(answer: ResponseMessage) -> _Answered:
+def _decode(answer: ResponseMessage) -> str:
     try:
-        return cut_members(answer.body.decode())
+        return answer.body.decode()
     except UnicodeDecodeError as error:
         raise MalformedError("not UTF-8") from error
 

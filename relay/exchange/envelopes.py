@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from signatures.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator
+
+_T = TypeVar("_T")
 
 # RFC 8259 section 2. Possessive, so that a body of spaces costs one pass.
 _SPACE: Final = re.compile(r"[ \t\n\r]*+")
@@ -27,40 +29,78 @@ def cut_members(text: str) -> dict[str, str]:
         MalformedError: It is no JSON object, or has a name twice.
     """
     cutter = _Cutter(text)
-    members: dict[str, str] = {}
-    for _ in cutter.each("{", "}"):
-        name = cutter.take_name()
-        if name in members:
-            raise MalformedError("a JSON object names a key twice")
-        members[name] = cutter.take()
+    members = dict(cutter.members())
+    cutter.end()
     return members
 
 
-def cut_elements(text: str) -> list[str]:
-    """Cut a JSON array into the texts that its elements stand there as.
+def cut_listing(text: str, name: str) -> tuple[dict[str, str], list[str]]:
+    """Cut a JSON object into its members, but for one, which is cut into the elements of its array.
 
     Raises:
-        MalformedError: It is no JSON array.
+        MalformedError: It is no JSON object, has a name twice, or has no such array.
     """
+    return _cut_listing(text, name, _Cutter.take)
+
+
+def cut_table(text: str, name: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Cut the same where the elements are objects, which are cut into their members.
+
+    Raises:
+        MalformedError: As `cut_listing`, or an element is no object with each name once.
+    """
+    return _cut_listing(text, name, lambda cutter: dict(cutter.members()))
+
+
+def _cut_listing(text: str, name: str, cut: Callable[[_Cutter], _T]) -> tuple[dict[str, str], list[_T]]:
+    # In one pass, since a page has megabytes.
     cutter = _Cutter(text)
-    return [cutter.take() for _ in cutter.each("[", "]")]
+    elements: list[_T] | None = None
+    members: dict[str, str] = {}
+    for member in cutter.names():
+        if member == name:
+            elements = [cut(cutter) for _ in cutter.each("[", "]")]
+        else:
+            members[member] = cutter.take()
+    cutter.end()
+    if elements is None:
+        raise MalformedError(f"{name} is missing")
+    return members, elements
 
 
 class _Cutter:
-    """Goes through one object or array; what is inside of its values is only checked to be JSON."""
+    """Goes through JSON from its beginning; the inside of what it takes is only checked to be JSON."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
 
-    def each(self, opening: str, closing: str) -> Iterable[None]:
-        """Yield before every member until the end, which must be that of the text."""
+    def each(self, opening: str, closing: str) -> Iterator[None]:
+        """Yield before every element of an array or object, for the caller to take it."""
         self._pass(opening)
         if not self._finds(closing):
             yield
             while self._finds(","):
                 yield
             self._pass(closing)
+
+    def names(self) -> Iterator[str]:
+        """Yield the name of every member of an object, for the caller to take its value."""
+        seen: set[str] = set()
+        for _ in self.each("{", "}"):
+            name = self._take_name()
+            if name in seen:
+                raise MalformedError("a JSON object names a key twice")
+            seen.add(name)
+            yield name
+
+    def members(self) -> Iterator[tuple[str, str]]:
+        """Take an object, member by member."""
+        for name in self.names():
+            yield name, self.take()
+
+    def end(self) -> None:
+        """Make sure that nothing follows."""
         self._skip()
         if self._at != len(self._text):
             raise MalformedError("something follows the JSON")
@@ -72,8 +112,7 @@ class _Cutter:
         self._decode()
         return self._text[begin : self._at]
 
-    def take_name(self) -> str:
-        """Take the name of a member and the colon after it."""
+    def _take_name(self) -> str:
         self._skip()
         name = self._decode()
         if not isinstance(name, str):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.exchange.envelopes import cut_elements, cut_members
+from relay.exchange.envelopes import cut_listing, cut_members, cut_table
 from signatures.errors import MalformedError
 
 JSON = st.recursive(
@@ -18,6 +18,12 @@ JSON = st.recursive(
 )
 SPACES = st.text(" \t\r\n", max_size=3)
 TEXTS = st.builds(json.dumps, JSON, ensure_ascii=st.booleans(), indent=st.sampled_from([None, 1]))
+
+
+def cut_elements(array: str) -> list[str]:
+    members, elements = cut_listing(f'{{"before":1,"all":{array},"after":2}}', "all")
+    assert members == {"before": "1", "after": "2"}
+    return elements
 
 
 @given(st.lists(TEXTS), SPACES)
@@ -34,12 +40,23 @@ def test_the_members_of_an_object_come_out_as_they_went_in(members: dict[str, st
 
 @given(st.text() | TEXTS)
 def test_anything_else_is_malformed_and_nothing_else_happens(text: str) -> None:
-    for cut in (cut_elements, cut_members):
-        try:
-            cut(text)
-        except MalformedError:
-            continue
-        assert json.loads(text) is not None
+    try:
+        cut_members(text)
+    except MalformedError:
+        return
+    assert isinstance(json.loads(text), dict)
+
+
+@given(st.lists(st.dictionaries(st.text(), TEXTS)))
+def test_a_table_is_cut_into_rows_and_cells(rows: list[dict[str, str]]) -> None:
+    texts = ["{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in row.items()) + "}" for row in rows]
+    assert cut_table('{"rows":[' + ",".join(texts) + "]}", "rows") == ({}, rows)
+
+
+def test_a_table_that_is_not_there_or_has_other_rows_is_refused() -> None:
+    for text in ("{}", '{"rows":1}', '{"rows":[1]}', '{"rows":[{}],"rows":[]}', '{"rows":[{"a":1,"a":1}]}'):
+        with pytest.raises(MalformedError):
+            cut_table(text, "rows")
 
 
 @pytest.mark.parametrize(
