@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db import attestations
+from db import attestations, feed
 from relay.model import DeliveryDecision, EvidenceBasis, MediaDecision
 from relay.stages.attest import AttestTools, attest, is_withheld
 from relay.tools.identity import Identity
@@ -164,3 +164,28 @@ async def test_which_share_is_decided_by_the_day_and_the_secret(tools: AttestToo
     assert share(bytes(32), 0, hours=23) == today
     assert share(bytes(32), 1) != today
     assert share(bytes(31) + b"\1", 0) != today
+
+
+async def _read_feed(tools: AttestTools) -> list[bytes]:
+    async with tools.database.connection() as conn:
+        items = await feed.read(conn, cursor=0, peer="https://peer.example/actor", visible_at=None, limit=9)
+    return [item.object for item in items]
+
+
+async def test_what_is_issued_is_published_once_as_it_was_signed(tools: AttestTools) -> None:
+    for _ in range(2):
+        await attest(_released(_of(tools)), tools=tools, now=START)
+
+    stored = await _find(tools)
+    assert stored is not None
+    assert await _read_feed(tools) == [stored.object]
+
+
+async def test_what_is_of_the_withheld_share_never_gets_into_the_feed(tools: AttestTools) -> None:
+    tools = replace(tools, withheld_permille=1_000)
+    await attest(_released(_of(tools)), tools=tools, now=START)
+
+    stored = await _find(tools)
+    assert stored is not None
+    assert stored.is_withheld_share
+    assert await _read_feed(tools) == []
