@@ -18,7 +18,7 @@ from relay.backends.abilities import ApiFailure, Done, Refusal
 from relay.backends.reading import dig, dig_text, iterate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from relay.backends.api import ApiClient, Fetched
     from relay.backends.reading import Json
@@ -95,19 +95,6 @@ class PictrsApi:
             next_slug=dig_text(page, "next"),
         )
 
-    async def iterate_media(self, slug: str = "") -> AsyncIterator[StoredMedia | ApiFailure]:
-        """Go through all that is stored, from the newest or from a slug on; a failure is the last value."""
-        while True:
-            page = await self.list_media(slug)
-            if isinstance(page, ApiFailure):
-                yield page
-                return
-            for one in page.media:
-                yield one
-            if not page.next_slug or page.next_slug == slug:
-                return
-            slug = page.next_slug
-
     async def fetch_original(self, alias: str, *, max_bytes: int) -> Fetched | ApiFailure:
         """Fetch a stored file, as it is stored."""
         if not _is_alias(alias):
@@ -116,18 +103,7 @@ class PictrsApi:
 
     async def purge(self, alias: str) -> Done | ApiFailure:
         """Delete a file with all its names and variants."""
-        return await self._delete("/internal/purge", {"alias": alias})
-
-    async def purge_proxied(self, url: str) -> Done | ApiFailure:
-        """Delete a file that was fetched from an address on behalf of readers."""
-        return await self._delete("/internal/purge", {"proxy": url})
-
-    async def delete_alias(self, alias: str) -> Done | ApiFailure:
-        """Take one name from a file; with its last name the file is deleted, too."""
-        return await self._delete("/internal/delete", {"alias": alias})
-
-    async def _delete(self, path: str, params: Mapping[str, str]) -> Done | ApiFailure:
-        answer = await self._client.post(path, params=params)
+        answer = await self._client.post("/internal/purge", params={"alias": alias})
         if isinstance(answer, ApiFailure):
             # What is not there needs no deleting: an errand may run twice.
             return Done() if answer.kind is Refusal.NOT_FOUND and answer.code else answer

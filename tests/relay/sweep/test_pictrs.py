@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from db import errands
@@ -68,7 +69,7 @@ def fill(server: PictrsServer, count: int) -> list[str]:
 
 
 async def test_all_files_are_listed_newest_first_and_read(source: PictrsSource, server: PictrsServer) -> None:
-    names = fill(server, 10)
+    names = fill(server, 230)
     await source.check()
     entries = await list_all(source)
     assert [entry.name for entry in entries] == names
@@ -91,6 +92,15 @@ async def test_where_the_last_file_was_deleted_its_part_is_gone_through_again(
     place = (await list_all(source))[5].cursor
     del server.files[names[5]]
     assert [entry.name for entry in await list_all(source, place)] == [names[4], *names[6:]]
+
+
+async def test_a_list_that_names_itself_as_its_next_part_ends(
+    source: PictrsSource, server: PictrsServer
+) -> None:
+    page = {"hashes": [{"hex": "00", "aliases": ["a.png"]}], "next": "again"}
+    for _ in range(3):
+        server.break_next(web.json_response({"msg": "ok", "page": page}))
+    assert len(await list_all(source)) == 2
 
 
 async def test_what_cannot_be_read_is_told_apart(source: PictrsSource, server: PictrsServer) -> None:
