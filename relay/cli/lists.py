@@ -319,7 +319,7 @@ def alerts_command(*, name: str, allows: bool, as_json: bool, **place: Any) -> N
     """Say whether peers may be warned of exact matches with the list NAME; at first they may not.
 
     Many lists are given out on the condition that nobody else learns what they hold. Warnings go only to
-    peers with whom `breakwater peers alerts` agreed on the category, sealed so that nobody else can read them.
+    peers with whom `breakwater peers alerts` agreed on the category, sealed so that no other can read them.
     """
     now = SystemClock().now()
 

@@ -13,6 +13,7 @@ from relay.cli.peers_words import (
     explain_reliance,
     explain_standing,
     explain_tier,
+    explain_warnings,
 )
 from relay.errors import BreakwaterError
 from relay.tools.limits import domain_of
@@ -88,6 +89,7 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
     letters = await peer_outbox.list_letters(conn, peer.actor)
     keys = await peer_keys.list_peer_keys(conn, peer.actor)
     measured = await standings.list_standings(conn, peer.actor)
+    rulings = await alerts.count_rulings(conn, peer.actor)
     outcomes = await reliance.count_outcomes(conn, peer.actor)
     mirrored = await mirror.count_mirrored(conn, now=now)
     history = await audit.list_about_peer(conn, peer.domain, limit=_SEARCHED)
@@ -117,7 +119,8 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
         "relied on": {"counts": outcomes, "in words": explain_reliance(outcomes)},
         "alerts": {
             "categories": list(peer.alerts),
-            "rulings on its warnings": await alerts.count_rulings(conn, peer.actor),
+            "rulings on its warnings": rulings,
+            "in words": explain_warnings(rulings),
         },
         "history": [_describe_event(one) for one in history[:_HISTORY]],
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from db.peers import Following, Peer, Tier
 from relay import trust
 from relay.exchange.actors import DiscoveryFailure, DiscoveryReason
+from relay.exchange.alerts import is_suspended
 from relay.model import FetchFailure
 
 if TYPE_CHECKING:
@@ -185,3 +186,21 @@ def explain_reliance(counts: Mapping[str, int]) -> str:
         return "Nothing has been let go on its word."
     parts = [f"{counts[name]} {words}" for name, words in _OUTCOMES.items() if counts.get(name)]
     return f"{sum(counts.values())} let go on its word: {'; '.join(parts)}."
+
+
+def explain_warnings(counts: Mapping[str, int]) -> str:
+    """Say how often a peer's warnings were right, and whether they are still listened to."""
+    upheld, released = counts.get("upheld", 0), counts.get("released", 0)
+    waiting = counts.get("open", 0)
+    said = (
+        f"Of {upheld + released} that fitted media of ours and were ruled on, {upheld} were upheld; "
+        f"{waiting} wait for a person."
+        if counts
+        else "None has fitted media of ours yet."
+    )
+    if is_suspended(counts):
+        return (
+            f"{said} Because most were wrong, no more are taken in. What they withhold stays so until a "
+            "person rules. Rulings on warnings that are 90 days old do not count any more."
+        )
+    return said

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db import audit
+from db import alert_hits, audit
 from relay.cli.options import with_database
 from relay.config import load_settings
 from relay.tools.hash_lists import load_lists
@@ -125,3 +125,28 @@ def test_the_template_is_a_list_that_can_be_imported() -> None:
     parsed = parse_hash_list(text.encode(), ListFormat.CSV)
     assert parsed.listed.digest() == canary_list().table.digest()
     assert answer("lists", "export-template") == {"csv": text}
+
+
+def test_peers_may_be_warned_of_a_list_only_after_the_admin_said_so(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+
+    async def find(database: Database) -> frozenset[str]:
+        async with database.connection() as conn:
+            return await alert_hits.list_allowing(conn, ["ours"])
+
+    def allowing() -> frozenset[str]:
+        settings = load_settings(None, {}, {"server.data_dir": data_dir})
+        return asyncio.run(with_database(settings, find))
+
+    first = write(tmp_path / "first.csv", SHA256[0])
+    answer("lists", "import", first, "--name", "ours", "--category", "spam", data_dir=data_dir)
+    assert allowing() == frozenset()
+    assert answer("lists", "alerts", "ours", "--allow", data_dir=data_dir) == {"name": "ours", "alerts": True}
+    # A new version of the list is under the same terms.
+    answer("lists", "import", first, "--name", "ours", "--category", "spam", data_dir=data_dir)
+    assert allowing() == {"ours"}
+    answer("lists", "alerts", "ours", "--forbid", data_dir=data_dir)
+    assert allowing() == frozenset()
+    unknown = breakwater("lists", "alerts", "theirs", "--allow", data_dir=data_dir)
+    assert unknown.exit_code == 2
+    assert "breakwater lists list" in unknown.stderr
