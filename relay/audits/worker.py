@@ -2,7 +2,7 @@
 
 Like everything that waits in the database they are shared by all processes: one that is lost leaves its audit
 to the next when the lease ends. None is urgent, so that one worker is enough and scans of deliveries come
-first. To stop is an event: the audit under way is ended.
+first. To stop is an event: the audit under way has some seconds to end, and is made again if it does not.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 _LEASE: Final = timedelta(minutes=5)
 _LONGEST_NAP: Final = timedelta(seconds=5)
 _SHORTEST_NAP: Final = timedelta(milliseconds=20)
+# A scan ends within this, mostly; service managers wait several times as long.
+_GRACE: Final = timedelta(seconds=5)
 _AFTER_ERROR: Final = timedelta(seconds=1)
 
 RETAINED_FOR: Final = 2 * AUDIT_WITHIN
@@ -46,7 +48,7 @@ class AuditWorker:
         self._wake.set()
 
     def stop(self) -> None:
-        """End the audit under way and begin no more."""
+        """End or leave the audit under way and begin no more."""
         self._stopping.set()
         self._wake.set()
 
@@ -74,10 +76,28 @@ class AuditWorker:
             )
 
     async def _see_through(self, claimed: Reliance) -> None:
-        result = await audit(claimed, tools=self._tools)
+        patience = asyncio.timeout(None)
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(patience))
+            try:
+                async with patience:
+                    result = await audit(claimed, tools=self._tools)
+            except TimeoutError:
+                if not patience.expired():
+                    raise
+                # It is made again when its lease ends.
+                _log.info("audit_interrupted audit=%d", claimed.id)
+                return
+            finally:
+                watching.cancel()
         outcome = result.outcome if isinstance(result, Ended) else "put_off"
         self._tools.line.metrics.count_audit(outcome=outcome)
         _log.info("audit_made audit=%d outcome=%s", claimed.id, outcome)
+
+    async def _watch(self, patience: asyncio.Timeout) -> None:
+        """Break off what does not end soon after the stop."""
+        await self._stopping.wait()
+        patience.reschedule(asyncio.get_running_loop().time() + _GRACE.total_seconds())
 
     async def _tidy(self) -> None:
         """Remove bytes whose audit nobody will make any more."""

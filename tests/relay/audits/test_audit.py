@@ -286,6 +286,28 @@ async def test_the_worker_makes_what_is_due_and_ends_when_it_is_told(relay: Trus
     assert (await _credit(relay, alpha)).audits == trusted().audits + 1
 
 
+async def test_an_audit_that_does_not_end_is_left_when_the_worker_is_told_to_stop(
+    relay: Trusting, alpha: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _rely_on(relay, alpha, 1)
+    relay.clock.advance(AUDIT_WITHIN)
+    is_under_way = asyncio.Event()
+
+    async def wait_for_ever(_due: Reliance, **_: object) -> None:
+        is_under_way.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("relay.audits.worker.audit", wait_for_ever)
+    monkeypatch.setattr("relay.audits.worker._GRACE", timedelta())
+    worker = AuditWorker(_tools(relay))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+        await is_under_way.wait()
+        worker.stop()
+    # Its lease ends, and somebody else makes it.
+    assert await _claim(relay) is not None
+
+
 def test_the_worker_naps_until_an_audit_is_due_and_never_for_long() -> None:
     assert decide_nap(None, now=START) == timedelta(seconds=5)
     assert decide_nap(START + timedelta(hours=1), now=START) == timedelta(seconds=5)

@@ -32,9 +32,15 @@ _numbers: Iterator[int] = count(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """A relay that attests."""
+    """A relay that attests.
+
+    Attributes:
+        domain: Its own, under which it has its actor.
+        server: The server that it stands for, if that is another.
+    """
 
     domain: str = "alpha.example"
+    server: str = ""
     key: PrivateKey = field(default_factory=generate_ed25519)
 
     @property
@@ -84,7 +90,7 @@ class Issuer:
                 conn,
                 Peer(
                     actor=self.actor,
-                    domain=self.domain,
+                    domain=self.server or self.domain,
                     tier=tier,
                     added_at=START,
                     updated_at=START,
