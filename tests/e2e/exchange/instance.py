@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from db import mirror, peers, standings
+from db import mirror, peers, reliance, standings
 from db.feed import CHANNEL as FEED_CHANNEL
+from db.hashlists import NewHashList, import_list
 from db.peers import Following, Peer, Tier
 from db.pool import notify, open_database
 from relay.app import Relay, open_relay, run_relay
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from db.delivery_rows import StoredDelivery
     from db.mirror import MirroredAttestation
+    from db.reliance import Reliance
     from relay.config import Settings
     from relay.line import Tools
     from relay.tools.identity import Identity
@@ -163,9 +165,8 @@ class Instance:
         if self._running is not None:
             await self._running
 
-    async def restart(self) -> None:
-        """Stop and start."""
-        await self.stop()
+    async def start_again(self) -> None:
+        """Start its relay after it was stopped, on the same data."""
         assert self._group is not None
         await self.start(self._group)
 
@@ -188,8 +189,12 @@ class Instance:
     # What its people do.
 
     def serve(self, name: str, picture: bytes, content_type: str = "image/png") -> str:
-        """Keep a picture, and return where the world finds it: at the media front."""
+        """Keep a picture, and return where the world finds it."""
         self.server.serve_media(f"/system/{name}", picture, content_type)
+        return self.url_of(name)
+
+    def url_of(self, name: str) -> str:
+        """Return where the world finds a picture: at the media front."""
         return f"http://{self._place.host}:{self._place.front_port}/system/{name}"
 
     async def publish(self, *urls: str, visibility: str = "public") -> None:
@@ -217,7 +222,7 @@ class Instance:
         return shapes.mastodon_create(self.alice, list(urls))
 
     async def carry_inline(self, activity: shapes.Document, picture: bytes) -> None:
-        """Put what it attests of a picture beside it, as a server that implements this does before it signs."""
+        """Put what it attests of a picture beside it, as a server may do before it signs."""
         stored = await self.scene.wait_for_attestation(picture)
         put_inline(activity, stored.object)
 
@@ -311,6 +316,44 @@ class Instance:
         relay = self.scene.relay
         assert isinstance(relay, InsideRelay)
         relay.advance(by)
+        self.parts.audits.wake()
+
+    async def wait_for_scan(self, *pictures: bytes) -> None:
+        """Wait until its costly detector was asked about each of these."""
+
+        async def find() -> bool | None:
+            return True if all(self.model.count(one) for one in pictures) else None
+
+        await wait_until(find, "a scan of its own")
+
+    async def find_reliance(self, picture: bytes) -> tuple[Reliance, ...]:
+        """What it let go on somebody's word."""
+        async with self.scene.database.connection() as conn:
+            return await reliance.find_reliance(conn, hashlib.sha256(picture).digest())
+
+    async def import_list(self, *pictures: bytes, name: str = "drawn", version: str = "1") -> None:
+        """Import a list of known pictures, and wait until the scanner has it."""
+        scanning = self.tools.scans.scanning
+        before = scanning.state_digest
+        digests = sorted(hashlib.sha256(one).digest() for one in pictures)
+        new = NewHashList(
+            name=name,
+            version=version,
+            category="spam",
+            distance=31,
+            min_quality=50,
+            is_dihedral=False,
+            digest=hashlib.sha256(b"".join(digests)).digest(),
+            label="drawn",
+            is_advisory=False,
+        )
+        async with self.scene.database.connection() as conn:
+            await import_list(conn, new, {"sha256": b"".join(digests)}, now=self.clock.now())
+
+        async def find() -> bool | None:
+            return True if scanning.state_digest != before else None
+
+        await wait_until(find, "the new list")
 
 
 def put_inline(activity: shapes.Document, attestation: bytes) -> None:

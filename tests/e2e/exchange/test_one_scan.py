@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db import reliance, verdicts
-from db.hashlists import NewHashList, import_list
+from db import verdicts
 from relay.lifecycle import State
-from tests.e2e.exchange.instance import Instance, befriend, end_batches, open_instances
-from tests.e2e.world import wait_until
+from tests.e2e.exchange.instance import befriend, end_batches, open_instances
 from tests.images import encode, marker
 
 if TYPE_CHECKING:
@@ -25,11 +23,6 @@ def draw(number: int) -> bytes:
     return encode(marker(number), "PNG")
 
 
-async def is_relied_on(instance: Instance, picture: bytes) -> bool:
-    async with instance.scene.database.connection() as conn:
-        return bool(await reliance.find_reliance(conn, hashlib.sha256(picture).digest()))
-
-
 async def test_what_its_own_instance_has_scanned_is_not_scanned_by_two_others(trio: Trio) -> None:
     a, b, c = trio
     picture = draw(901)
@@ -41,7 +34,7 @@ async def test_what_its_own_instance_has_scanned_is_not_scanned_by_two_others(tr
 
     assert [one.model.count(picture) for one in trio] == [1, 0, 0]
     for one in (b, c):
-        assert await is_relied_on(one, picture)
+        assert len(await one.find_reliance(picture)) == 1
         # What rests on another's word is neither attested again nor kept as a verdict of one's own.
         assert await one.scene.find_attestation(picture) is None
         async with one.scene.database.connection() as conn:
@@ -61,17 +54,13 @@ async def test_what_a_list_of_ones_own_holds_is_withheld_whatever_a_peer_attests
     a, b, _ = trio
     picture = draw(903)
     url = await a.attest("three.png", picture)
-    before = b.tools.scans.scanning.state_digest
-    async with b.scene.database.connection() as conn:
-        digest = hashlib.sha256(picture).digest()
-        await import_list(conn, build_list("theirs"), {"sha256": digest}, now=b.clock.now())
-    await wait_for_lists(b, before)
+    await b.import_list(picture)
 
     stored = await b.receive(a, url)
 
     assert stored.state is State.HELD
     assert [case.basis for case in await b.scene.cases_of(stored)] == ["exact_hash"]
-    assert not await is_relied_on(b, picture)
+    assert await b.find_reliance(picture) == ()
 
 
 @pytest.mark.parametrize("way", ["lookup", "feed", "inline"])
@@ -100,26 +89,3 @@ async def test_each_way_to_a_word_spares_the_scan_by_itself(
             await a.carry_inline(activity, picture)
         assert (await b.receive_activity(a, activity)).state is State.FORWARDED
         assert [one.model.count(picture) for one in (a, b)] == [1, 0]
-
-
-def build_list(name: str) -> NewHashList:
-    return NewHashList(
-        name=name,
-        version="1",
-        category="spam",
-        distance=31,
-        min_quality=50,
-        is_dihedral=False,
-        digest=hashlib.sha256(name.encode()).digest(),
-        label="drawn",
-        is_advisory=False,
-    )
-
-
-async def wait_for_lists(instance: Instance, before: bytes) -> None:
-    """Wait until the scanner is in another state."""
-
-    async def find() -> bool | None:
-        return True if instance.tools.scans.scanning.state_digest != before else None
-
-    await wait_until(find, "other lists")
