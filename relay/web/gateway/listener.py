@@ -140,10 +140,12 @@ class Listener:
             return answers.PASSWORD_NEEDED
         is_admitted = self._access.admits(connect.target)
         if is_admitted and self._leaves is not None and not self._leaves.may_speak_for(host):
-            _log.warning(
-                "gateway_own_host The backend asks through the gateway for a host that is its own. Put "
-                "its own domain into no_proxy."
-            )
+            # Whoever posts a link can have it ask for a private address; that is nothing to mend here.
+            if connect.target.address is None:
+                _log.warning(
+                    "gateway_own_host The backend asks through the gateway for a host that is its own. It is "
+                    "refused. Put its own domain into no_proxy."
+                )
             return answers.FORBIDDEN
         return None if is_admitted else answers.FORBIDDEN
 

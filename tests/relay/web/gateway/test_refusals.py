@@ -250,9 +250,20 @@ async def test_a_request_that_comes_back_to_us_ends(scene: Scene) -> None:
     assert (await scene.get(url, Via="1.0 other")).status_code == 200
 
 
-async def test_the_backend_is_not_shown_its_own_domain(scene: Scene) -> None:
+async def test_the_backend_is_not_shown_its_own_domain(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = await exchange_raw(scene, connect(f"files.{OWN_DOMAIN}:{scene.origin.port}"))
     assert answer.startswith(b"HTTP/1.1 403 ")
+    assert "no_proxy" in caplog.text
+
+
+async def test_a_link_to_a_private_address_is_no_mistake_of_the_admins(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await exchange_raw(scene, connect(f"127.0.0.1:{scene.origin.port}"))
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert not caplog.records
 
 
 async def test_an_origin_that_nobody_vouches_for_is_not_asked(scene: Scene) -> None:
