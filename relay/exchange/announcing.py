@@ -1,8 +1,8 @@
 """Tell peers by ourselves what we take back: a state when a list or a model changed, a profile, a stolen key.
 
 Nobody has to think of it: at every start and after every change of the lists, what was given out and has not
-ended is compared with what the scanner is made of now. What is said is about the scanner or a key, never
-about an item.
+ended is compared with what the scanner is made of now. What is said is about the scanner or a key; of single
+items see `relay.exchange.items`.
 
 The processes of one relay are to have the same lists, models and profile; where they differ, each takes back
 what the other stands by, and peers scan more than they need to.
@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ from db import attestations, audit, retiring
 from db.attestations import StoredRevocation
 from db.errors import DatabaseError
 from db.feed import FeedKind
+from relay.exchange.items import take_back_items
 from relay.exchange.publisher import publish_objects
 from relay.tools.ulids import build_ulid
 from signatures.digests import digest_multibase
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _AFTER_ERROR: Final = timedelta(seconds=5)
+# What people ruled is taken back this often, so that its moment tells nothing of theirs.
+_EVERY: Final = timedelta(minutes=10)
 _CHANCE_BYTES: Final = 10
 # Some 50 ms of the database's time; whoever attests meanwhile waits no longer than that.
 _BATCH: Final = 2_000
@@ -81,7 +85,7 @@ class Announcer:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Compare at once and after every change, until stopped."""
+        """Compare at once, after every change and now and then, until stopped."""
         self._changed.set()
         async with asyncio.TaskGroup() as group:
             comparing = group.create_task(self._compare())
@@ -90,7 +94,9 @@ class Announcer:
 
     async def _compare(self) -> None:
         while True:
-            await self._changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY.total_seconds()):
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await announce(self._tools)
@@ -101,7 +107,7 @@ class Announcer:
 
 
 async def announce(tools: AnnounceTools) -> int:
-    """Take back what was given out and does not hold any more; return how many revocations were issued.
+    """Take back what was given out and does not hold any more; return how much.
 
     Raises:
         DatabaseError: Some were not issued; the next time they are.
@@ -113,7 +119,8 @@ async def announce(tools: AnnounceTools) -> int:
             count += await _take_back_key(retired, retired.revoked, tools=tools, now=now)
     count += await _take_back_states(tools, now=now)
     count += await _take_back_profiles(tools, now=now)
-    return count
+    async with tools.database.transaction() as conn:
+        return count + await take_back_items(conn, identity=tools.identity, now=now)
 
 
 async def _take_back_key(retired: RetiredKey, since: datetime, *, tools: AnnounceTools, now: datetime) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from db import attestations
+from db import attestations, given_out
 from relay.exchange.client import MAX_WAIT_S
 from relay.exchange.feed_pages import FeedDesk, FutureCursor, Page
 from relay.exchange.lookups import (
@@ -111,6 +111,10 @@ class PeerApi:
             )
         if isinstance(turned, FutureCursor):
             return problems.future_cursor()
+        if cursor is not None:
+            # What it has received is taken back from it, should that be needed, and from nobody else.
+            async with self.database.connection() as conn:
+                await given_out.note_served(conn, asked.peer.actor, cursor=cursor)
         return _answer(_write_page(turned, bits=await self.width.find(now=now)))
 
     async def show_state(self, asked: Asked) -> web.Response:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from db import attestations, feed, given, peering
+from db import attestations, feed, given, given_out, peering
 from db.feed import FeedKind
 from db.peers import Following, Tier
 from relay.exchange.batches import LONGEST_DELAY
@@ -391,3 +391,16 @@ async def test_revocations_and_notices_stand_in_the_feed_under_their_kinds(sides
         (FeedKind.REVOCATION, b'{"a": 1}'),
         (FeedKind.NOTICE, b'{"b": 1}'),
     ]
+
+
+async def test_how_far_a_peer_has_read_is_known_and_a_cursor_that_never_was_is_not_believed(
+    sides: Sides,
+) -> None:
+    await sides.publish(*(attest(sides.us, number) for number in (1, 2, 3)))
+    sides.clock.advance(LONGEST_DELAY)
+    for cursor in (1, 3, 99, 2):
+        await ask(sides, f"/feed?cursor={cursor}", method="GET")
+
+    async with sides.database.connection() as conn:
+        (reader,) = await given_out.list_readers(conn)
+    assert (reader.actor, reader.served_from, reader.served_to) == (sides.them.actor, 1, 3)
