@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# A pass seals a million digests a second and key; peers' warnings come one by one.
+# A thread seals 300,000 digests a second, for each key; peers' warnings come one by one.
 EVERY: Final = timedelta(minutes=1)
 """How long warnings wait for a pass."""
 
@@ -35,7 +35,7 @@ SETTLED_AFTER: Final = timedelta(minutes=10)
 compared in one more pass."""
 
 _MAX_PENDING: Final = 10_000
-# 0.3 MB, and some 10 ms of a thread.
+# 0.3 MB, and some 30 ms of a thread.
 _BATCH: Final = 10_000
 
 
