@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import relay.app
+import relay.app.doors
+import relay.app.ground
 from relay.tools.dialling import open_dialler
 from relay.tools.fetching import open_guarded_client
 from scanner.canary import draw_canary
@@ -76,8 +77,8 @@ async def open_named(
     world: World, dsn: str, names: Names, monkeypatch: pytest.MonkeyPatch, **more: str
 ) -> AsyncIterator[int]:
     """Run a relay for which these are the names, and yield the port of its gateway, which opens no TLS."""
-    for opened in (open_guarded_client, open_dialler):
-        monkeypatch.setattr(relay.app, opened.__name__, functools.partial(opened, lookup=names.lookup))
+    for module, opened in ((relay.app.ground, open_guarded_client), (relay.app.doors, open_dialler)):
+        monkeypatch.setattr(module, opened.__name__, functools.partial(opened, lookup=names.lookup))
     (port,) = free_ports(1)
     settings = {
         "gateway_enabled": "true",
