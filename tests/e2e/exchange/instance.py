@@ -34,7 +34,7 @@ from tests.e2e.world import Scene, wait_until
 from tests.fediverse import RecordingBackend, behaviours, send, shapes, webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import timedelta
     from pathlib import Path
 
@@ -53,6 +53,8 @@ ADMIN: Final = "admin"
 _hosts = itertools.count()
 CREDIT: Final = 200.0
 """Audits in a row that held: enough for the lowest rate at which anybody is audited."""
+
+_NEVER: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,9 +184,16 @@ class Instance:
             relay = InsideRelay(parts=opened, clock=self.clock, counts=metrics, dsn=self._place.dsn)
             self._scene = Scene(world=self._world, backend=self._backend, relay=relay, database=database)
             self._identity = tools.identity
+            self.toss(lambda: _NEVER)
             async with asyncio.TaskGroup() as group:
                 group.create_task(run_relay(opened, stop=self._stop))
                 started.set()
+
+    def toss(self, chance: Callable[[], float]) -> None:
+        """Let the coin of audits, which is a secret elsewhere, fall as a test wants; by default never."""
+        peer_tools = self.tools.peers
+        assert peer_tools is not None
+        object.__setattr__(peer_tools, "chance", chance)
 
     # What its people do.
 
