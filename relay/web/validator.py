@@ -39,7 +39,7 @@ from relay.model import (
     MediaOutcome,
     MediaReference,
 )
-from relay.pipeline import Tools, examine_bytes
+from relay.pipeline import Tools, examine_bytes, find_outcome
 from relay.tools.media_types import essence_of
 from relay.tools.policy import FetchPolicy
 from relay.tools.transfers import read_body
@@ -111,9 +111,13 @@ class ValidatorDoor:
                 media = await self._read(request, held)
                 if isinstance(media, web.Response):
                     return media
-                outcome = await self._flights.share(
+                reference = _refer(media)
+                # First what is known: an examination that began before a person ruled does not know of it.
+                outcome = await find_outcome(
+                    media.sha256, reference, door=Door.VALIDATOR, tools=self._tools
+                ) or await self._flights.share(
                     (media.sha256, media.content_type, self._tools.scans.scanning.state_digest),
-                    lambda: self._examine(media, held),
+                    lambda: self._examine(media, reference, held),
                 )
         except TimeoutError:
             return _not_known_yet()
@@ -144,12 +148,15 @@ class ValidatorDoor:
         declared = essence_of(request.headers.get(hdrs.CONTENT_TYPE, ""))
         return Media(data=body.data, sha256=body.sha256, content_type=declared or None)
 
-    async def _examine(self, media: Media, held: AsyncExitStack) -> MediaOutcome:
+    async def _examine(self, media: Media, reference: MediaReference, held: AsyncExitStack) -> MediaOutcome:
         """Examine a file to the end, whether or not anybody still waits for the answer."""
-        reference = MediaReference(url="", location=Location.INGEST, declared_type=media.content_type)
         # From here on it is this examination that holds the bytes, not the request that brought them.
         async with held.pop_all():
             return await examine_bytes(media, reference, door=Door.VALIDATOR, tools=self._tools)
+
+
+def _refer(media: Media) -> MediaReference:
+    return MediaReference(url="", location=Location.INGEST, declared_type=media.content_type)
 
 
 def _answer(outcome: MediaOutcome) -> web.Response:
