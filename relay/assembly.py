@@ -162,7 +162,7 @@ def build_gateway_settings(settings: Settings, *, own: tuple[Endpoint, ...]) -> 
             password=gateway.password.get_secret_value(),
             blocked_hosts=frozenset(_normalize_host(host) for host in gateway.blocked_hosts),
             ports=frozenset(gateway.ports),
-            own=own,
+            own=(*own, *(target for target in settings.fetch.private_targets if isinstance(target, tuple))),
         ),
         max_connections=gateway.max_connections,
         release_within=timedelta(seconds=gateway.release_within_s),

@@ -24,7 +24,7 @@ class Access:
         password: What the backend has to give; empty where it need not.
         blocked_hosts: Hosts that nothing is fetched from, in lower case, with all that is below them.
         ports: The ports that may be dialled.
-        own: Where the relay's own self-test serves its pictures.
+        own: Single endpoints that may be reached besides: the self-test's, and those the admin named.
     """
 
     clients: tuple[IPv4Network | IPv6Network, ...]
