@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from db import mirror, peers, reliance, standings
-from db.feed import CHANNEL as FEED_CHANNEL
+from db import feed, mirror, peers, reliance, standings
 from db.hashlists import NewHashList, import_list
 from db.peers import Following, Peer, Tier
 from db.pool import notify, open_database
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from db.delivery_rows import StoredDelivery
+    from db.feed import FeedKind
     from db.mirror import MirroredAttestation
     from db.reliance import Reliance
     from relay.config import Settings
@@ -327,6 +327,16 @@ class Instance:
         relay.advance(by)
         self.parts.audits.wake()
 
+    async def wait_for_published(self, kind: FeedKind) -> None:
+        """Wait until its feed has something of a kind, whoever may see it yet."""
+
+        async def find() -> bool | None:
+            async with self.scene.database.connection() as conn:
+                items = await feed.read(conn, cursor=0, peer="", visible_at=None, limit=500)
+            return True if any(one.kind is kind for one in items) else None
+
+        await wait_until(find, f"a {kind} in the feed")
+
     async def wait_for_scan(self, *pictures: bytes) -> None:
         """Wait until its costly detector was asked about each of these."""
 
@@ -446,4 +456,4 @@ async def end_batches(*instances: Instance) -> None:
         one.advance(LONGEST_DELAY)
     for one in instances:
         async with one.scene.database.connection() as conn:
-            await notify(conn, FEED_CHANNEL)
+            await notify(conn, feed.CHANNEL)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db import audit, cases
+from db.feed import FeedKind
 from db.peers import Tier
 from relay.lifecycle import State
 from relay.stages.rely import AUDIT_WITHIN
@@ -66,6 +67,7 @@ async def test_a_liar_is_demoted_and_what_was_relied_on_is_withheld(
         assert "peer_quarantined" in await _list_events(b)
 
         # C hears of it from B, whom it trusts, and looks at everything itself for a while.
+        await b.wait_for_published(FeedKind.NOTICE)
         await end_batches(a, b, c)
         await c.read_feed(b)
         assert (await c.find_standing(a)).scrutiny == SCRUTINY

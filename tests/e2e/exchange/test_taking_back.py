@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from db.feed import FeedKind
 from relay.exchange.intake import Rejected, admit
 from relay.exchange.revocations import SPREAD
 from relay.lifecycle import State
@@ -46,6 +47,7 @@ async def test_what_rested_on_lists_that_have_changed_is_scanned_by_each(
         assert [one.model.count(picture) for one in (a, b, c)] == [1, 0, 0]
 
         await a.import_list(other)
+        await a.wait_for_published(FeedKind.REVOCATION)
         await end_batches(a, b, c)
         for one in (b, c):
             await one.read_feed(a)
@@ -89,6 +91,7 @@ async def test_nothing_counts_that_came_since_a_key_was_stolen(
         await a.stop()
         revoke_signing_key(a.settings.server.data_dir, since=stolen_at, now=a.clock.now())
         await a.start_again()
+        await a.wait_for_published(FeedKind.REVOCATION)
         for one in everybody:
             one.advance(_REFETCH_AFTER)
         await end_batches(*everybody)
