@@ -29,7 +29,6 @@ from tests.fediverse.servers import MastodonServer
 from tests.relay.backends.apis import ELSEWHERE, HERE, KINDS, NOWHERE, Kind, open_kind, settings_for
 
 if TYPE_CHECKING:
-
     from relay.backends.base import Adapter
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
