@@ -76,7 +76,7 @@ async def rely(
     now = tools.clock.now()
     if not may_be_spared(report):
         return None
-    fitting = [one for one in words if _fits(one, media, report)]
+    fitting = [one for one in words if _fits(one, media.sha256, report)]
     word = choose_word(fitting, now=now)
     if word is None:
         return None
@@ -109,7 +109,9 @@ async def learn(report: Report, words: Sequence[Word], sha256: bytes, *, tools: 
     """
     now = tools.clock.now()
     if is_agreement(report, tools.costly):
-        for word in sorted(words, key=lambda one: one.attestation.id):
+        # What is wrong about the bytes themselves earns nothing by being right about what is not in them.
+        fitting = [one for one in words if _fits(one, sha256, report)]
+        for word in sorted(fitting, key=lambda one: one.attestation.id):
             async with tools.database.transaction(waits_for_disk=False) as conn:
                 await weigh_audit(conn, build_given(word), Audited.AGREES, now=now, on_doubt=tools.on_doubt)
     elif has_objection(report):
@@ -144,14 +146,14 @@ def build_given(word: Word) -> Given:
     )
 
 
-def _fits(word: Word, media: Media, report: Report) -> bool:
+def _fits(word: Word, sha256: bytes, report: Report) -> bool:
     """Tell whether an attestation describes the bytes as they are, as one that was made of them does."""
     # It was verified when it was received; whether over TLS was decided then.
     body = parse_attestation(word.attestation.object, allow_http=True).body
     found = report.facts.media_type
     return (
-        body.sha256 == media.sha256
-        and body.size == len(media.data)
+        body.sha256 == sha256
+        and body.size == report.facts.size
         and found is not None
         and body.media_type == found.value
     )

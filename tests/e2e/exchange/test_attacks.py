@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from db import alerts
 from db.cases import CaseState
 from db.peers import Peer, Tier
 from relay.exchange.alerts import warn_of_ruling
@@ -24,6 +25,7 @@ from relay.exchange.tiers import set_alerts
 from relay.lifecycle import State
 from relay.trust import Audited, Standing, is_relied_on, weigh
 from scanner.perceptual import hash_picture
+from signatures.alert import seal_digest
 from signatures.digests import digest_multibase
 from signatures.fields import ATTESTATION_HEADER, build_attestation_field
 from signatures.objects import build_signed_object
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+
+_ALERT_KEY = bytes(range(32))
 
 
 def draw(number: int) -> bytes:
@@ -227,7 +231,7 @@ async def test_a_false_alert_hides_media_only_until_our_own_moderator_has_ruled(
                 one.scene.database,
                 other.actor,
                 categories=["spam"],
-                key=bytes(range(32)),
+                key=_ALERT_KEY,
                 by=ADMIN,
                 now=one.clock.now(),
             )
@@ -236,7 +240,7 @@ async def test_a_false_alert_hides_media_only_until_our_own_moderator_has_ruled(
         async with a.scene.database.transaction() as conn:
             told = await warn_of_ruling(conn, digest, category="spam", basis="human", now=a.clock.now())
         assert told == 1
-        await _wait_for_alert(b)
+        await _wait_for_alert(b, seal_digest(digest, key=_ALERT_KEY))
 
         stored = await b.receive(a, a.serve("harmless.png", picture))
 
@@ -252,10 +256,10 @@ async def test_a_false_alert_hides_media_only_until_our_own_moderator_has_ruled(
         assert (await b.receive(a, a.url_of("harmless.png"))).state is State.FORWARDED
 
 
-async def _wait_for_alert(instance: Instance) -> None:
+async def _wait_for_alert(instance: Instance, mac: bytes) -> None:
     async def find() -> bool | None:
         async with instance.scene.database.connection() as conn:
-            return True if await conn.fetchval("SELECT count(*) FROM alerts") else None
+            return True if await alerts.find_alerts(conn, [mac]) else None
 
     await wait_until(find, "an alert")
 

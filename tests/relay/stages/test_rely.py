@@ -216,6 +216,17 @@ async def test_a_scan_of_ours_confirms_whoever_attested_the_bytes(relay: Trustin
     assert await alpha.find_tier(relay.database) is Tier.PROBATION
 
 
+@pytest.mark.parametrize("changes", [{"size": 1}, {"media_type": "image/jpeg"}])
+async def test_whoever_describes_other_bytes_earns_nothing(
+    changes: dict[str, object], relay: Trusting, alpha: Issuer
+) -> None:
+    beta = Issuer(domain="beta.example")
+    await beta.introduce(relay.database)
+    data = encode(marker(20), "PNG")
+    await relay.examine(data, header=beta.attest(data, **changes))
+    assert await beta.find_standing(relay.database) is None
+
+
 async def test_what_our_scan_finds_is_left_to_an_audit_without_an_address(
     relay: Trusting, alpha: Issuer
 ) -> None:
