@@ -12,7 +12,6 @@ import pytest
 
 from relay.exchange import client, prefixes
 from relay.exchange.actors import DiscoveryFailure, DiscoveryReason, PeerFacts, read_peer
-from relay.exchange.envelopes import cut_members
 from relay.exchange.lookups import Buckets, Digests, parse_question
 from relay.tools.documents import Document
 from relay.tools.identity import API_TERM, CAPABILITY
@@ -24,6 +23,7 @@ from signatures.doubt import DOUBT_TYPE
 from signatures.errors import Reason
 from signatures.fields import ATTESTATION_HEADER, MAX_FIELD_CHARS
 from signatures.http import FASP_FRESHNESS
+from signatures.message import ResponseMessage
 from signatures.objects import MAX_AHEAD, MAX_OBJECT_BYTES, MAX_OBJECT_DEPTH
 from signatures.origins import MAX_URL_CHARS
 from signatures.revocation import REVOCATION_TYPE, Scope
@@ -177,7 +177,8 @@ def test_the_questions_that_it_prints_are_understood_by_the_relay() -> None:
 
 
 def test_the_page_that_the_vectors_hold_is_read_with_its_objects_as_they_were_signed() -> None:
-    page = client._read_page(cut_members(_body("a page of the feed")), after=41)
+    answer = ResponseMessage(status=200, headers=(), body=_body("a page of the feed").encode())
+    page = client._read_page(answer, after=41)
     example = read_example()
     assert [item.object.decode() for item in page.items] == [example["attestation"], example["revocation"]]
     assert [item.seq for item in page.items] == [42, page.cursor]
