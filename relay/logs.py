@@ -132,3 +132,14 @@ def _render(record: logging.LogRecord, formatter: logging.Formatter) -> tuple[st
 
 def _time_of(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def name_kinds(error: BaseException) -> str:
+    """Name the kinds of an error and of those inside of it, and not their texts, which may quote rows."""
+    return ",".join(sorted(_find_kinds(error)))
+
+
+def _find_kinds(error: BaseException) -> set[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return {kind for inner in error.exceptions for kind in _find_kinds(inner)}
+    return {type(error).__name__}

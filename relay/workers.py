@@ -18,12 +18,14 @@ from db import deliveries, delivery_lists
 from db.errors import DatabaseError
 from relay.errors import MalformedActivityError
 from relay.lifecycle import FINAL, LEASE, MAX_LEASE_LOSSES, State, decide_retry, move
+from relay.logs import name_kinds
 from relay.pipeline import Tools, deliver, examine, vouch
 from relay.stages.act import plan_for_delivery
 from relay.stages.house import count_backlog, end_holds, forget
 from relay.stages.record import record_decision, record_dispatch
 from relay.tools.lanes import Lanes
 from relay.tools.limits import share_of
+from relay.tools.naps import decide_nap
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -38,13 +40,6 @@ _log = logging.getLogger(__name__)
 
 _HEARTBEAT: Final = LEASE / 3
 
-# Deliveries become due by themselves (retries, lost leases); notifications cover all others, so this
-# only bounds what a lost notification costs.
-_LONGEST_NAP: Final = timedelta(seconds=5)
-# What is due and cannot be claimed is somebody else's: a hold that housekeeping ends or a person must, or a
-# claim that is just being made. To ask again at once, for hours, would keep the database busy with nothing.
-_NAP_AFTER_MISS: Final = timedelta(seconds=1)
-_SHORTEST_NAP: Final = timedelta(milliseconds=20)
 _HOUSEKEEPING_EVERY: Final = timedelta(seconds=30)
 
 # Ten times what an examination takes; one that takes longer waits for somebody, and so need not its worker.
@@ -131,7 +126,7 @@ class Workers:
 
     async def _report(self, error: Exception) -> None:
         """Name the kinds of the errors alone, for their texts may quote rows; then leave them a moment."""
-        _log.error("worker_failed errors=%s", ",".join(sorted(_kinds(error))))
+        _log.error("worker_failed errors=%s", name_kinds(error))
         await self._pause(_AFTER_ERROR)
 
     async def _next(self) -> StoredDelivery | None:
@@ -328,7 +323,7 @@ class Workers:
             try:
                 await chore()
             except Exception as error:  # noqa: BLE001 (one chore that fails must not end the others)
-                _log.error("housekeeping_failed errors=%s", ",".join(sorted(_kinds(error))))
+                _log.error("housekeeping_failed errors=%s", name_kinds(error))
 
     async def _end_holds(self) -> None:
         await end_holds(
@@ -354,21 +349,3 @@ class Workers:
         restarts = self._tools.scans.scanning.count_restarts()
         self._tools.metrics.count_decoder_restarts(restarts - self._restarts_counted)
         self._restarts_counted = restarts
-
-
-def decide_nap(due: datetime | None, *, now: datetime) -> timedelta:
-    """Decide how long to wait for a wake-up after there was nothing to claim.
-
-    Args:
-        due: When the next delivery is due; it may be past. None if none is waited for.
-        now: The time.
-    """
-    if due is None:
-        return _LONGEST_NAP
-    return min(max(due - now, _SHORTEST_NAP), _LONGEST_NAP) if due > now else _NAP_AFTER_MISS
-
-
-def _kinds(error: BaseException) -> set[str]:
-    if isinstance(error, BaseExceptionGroup):
-        return {kind for inner in error.exceptions for kind in _kinds(inner)}
-    return {type(error).__name__}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from db import reliance
 from relay.audits.audit import Ended, audit
+from relay.logs import name_kinds
 from relay.stages.rely import AUDIT_WITHIN
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class AuditWorker:
                     await self._see_through(claimed)
             except Exception as error:  # noqa: BLE001 (one bad audit must not stop the others)
                 # It is due again when its lease ends; the kind alone, since texts may quote rows.
-                _log.error("audit_failed errors=%s", ",".join(sorted(_kinds(error))))
+                _log.error("audit_failed errors=%s", name_kinds(error))
                 await self._pause(_AFTER_ERROR)
 
     async def _claim(self) -> Reliance | None:
@@ -132,9 +133,3 @@ def decide_nap(due: datetime | None, *, now: datetime) -> timedelta:
         now: The time.
     """
     return _LONGEST_NAP if due is None else min(max(due - now, _SHORTEST_NAP), _LONGEST_NAP)
-
-
-def _kinds(error: BaseException) -> set[str]:
-    if isinstance(error, BaseExceptionGroup):
-        return {kind for inner in error.exceptions for kind in _kinds(inner)}
-    return {type(error).__name__}

@@ -22,6 +22,8 @@ from relay.errands.acting import act
 from relay.errands.results import Carried, GivenUp, Later, Result
 from relay.errands.uploads import UploadTools, examine_upload
 from relay.lifecycle import LEASE, MAX_LEASE_LOSSES, RETRY_DELAYS, decide_retry
+from relay.logs import name_kinds
+from relay.tools.naps import decide_nap
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,11 +42,6 @@ _ACTING_WORKERS: Final = 2
 _UPLOAD_WORKERS: Final = 3
 _UPLOADS: Final = frozenset({ErrandKind.EXAMINE_UPLOAD})
 _HEARTBEAT: Final = LEASE / 3
-# Errands become due by themselves; notifications cover all others, so this bounds what a lost one costs.
-_LONGEST_NAP: Final = timedelta(seconds=5)
-_SHORTEST_NAP: Final = timedelta(milliseconds=20)
-# What is due and cannot be claimed is just being claimed by somebody else.
-_NAP_AFTER_MISS: Final = timedelta(seconds=1)
 _AFTER_ERROR: Final = timedelta(seconds=1)
 # An API answers within this, mostly; service managers wait ten times as long.
 _GRACE: Final = timedelta(seconds=5)
@@ -130,7 +127,7 @@ class ErrandWorkers:
                     await self._see_through(claimed)
             except Exception as error:  # noqa: BLE001 (one bad errand must not stop the others)
                 # The lease runs out and it is tried again; its kind alone, since texts may quote rows.
-                _log.error("errand_failed errors=%s", ",".join(sorted(_kinds(error))))
+                _log.error("errand_failed errors=%s", name_kinds(error))
                 await self._pause(_AFTER_ERROR)
 
     async def _next(self, lane: _Lane) -> Errand | None:
@@ -248,21 +245,3 @@ def decide_due(errand: Errand, *, after: timedelta | None, now: datetime) -> dat
     if due_at is None or after is None:
         return due_at
     return max(due_at, now + min(after, RETRY_DELAYS[-1]))
-
-
-def decide_nap(due: datetime | None, *, now: datetime) -> timedelta:
-    """Decide how long to wait for a wake-up after there was nothing to claim.
-
-    Args:
-        due: When the next errand is due; it may be past. None if none is waited for.
-        now: The time.
-    """
-    if due is None:
-        return _LONGEST_NAP
-    return min(max(due - now, _SHORTEST_NAP), _LONGEST_NAP) if due > now else _NAP_AFTER_MISS
-
-
-def _kinds(error: BaseException) -> set[str]:
-    if isinstance(error, BaseExceptionGroup):
-        return {kind for inner in error.exceptions for kind in _kinds(inner)}
-    return {type(error).__name__}

@@ -14,7 +14,7 @@ import pytest
 from db import cases, deliveries, verdicts
 from relay.lifecycle import GIVE_UP_AFTER, LEASE, MAX_LEASE_LOSSES, State
 from relay.pipeline import Accepted
-from relay.workers import decide_nap
+from relay.tools.naps import decide_nap
 from scanner.canary import draw_canary
 from tests.db.builders import new_delivery
 from tests.fediverse import shapes

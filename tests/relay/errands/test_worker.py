@@ -16,9 +16,10 @@ from relay.backends.abilities import ApiFailure, Refusal
 from relay.errands import worker as worker_module
 from relay.errands.results import Carried
 from relay.errands.uploads import UploadTools
-from relay.errands.worker import ErrandTools, ErrandWorkers, decide_due, decide_nap
+from relay.errands.worker import ErrandTools, ErrandWorkers, decide_due
 from relay.lifecycle import LEASE, MAX_LEASE_LOSSES, RETRY_DELAYS
 from relay.metrics import Metrics
+from relay.tools.naps import decide_nap
 from tests.e2e.world import wait_until
 from tests.fediverse import FrozenClock
 from tests.fediverse.clock import START
