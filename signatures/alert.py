@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from signatures.admission import admit_key
 from signatures.encoding import decode_base64url, encode_base64url
 from signatures.errors import MalformedError
 from signatures.objects import (
@@ -21,11 +20,9 @@ from signatures.objects import (
     build_signed_object,
     get_text,
     parse_signed_object,
-    verify_issuer,
-    verify_object_signature,
-    verify_published,
+    verify_announcement,
 )
-from signatures.times import format_json_time, require_utc
+from signatures.times import format_json_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -147,8 +144,10 @@ def verify_alert(
         VerificationError: key_refused, unknown_issuer, wrong_key, key_expired, key_revoked, window or
             bad_signature.
     """
-    now = require_utc(now)
-    admit_key(issuer_key.key, allow_published_test_keys=allow_published_test_keys)
-    verify_issuer(alert.signed, issuer_key=issuer_key, now=now, trusted_time=trusted_time)
-    verify_published(alert.signed, now=now)
-    verify_object_signature(alert.signed, key=issuer_key.key)
+    verify_announcement(
+        alert.signed,
+        issuer_key=issuer_key,
+        now=now,
+        trusted_time=trusted_time,
+        allow_published_test_keys=allow_published_test_keys,
+    )

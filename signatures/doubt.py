@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from signatures.admission import admit_key
 from signatures.errors import Reason, VerificationError
 from signatures.objects import (
     IssuerKey,
@@ -17,12 +16,10 @@ from signatures.objects import (
     build_signed_object,
     get_text,
     parse_signed_object,
-    verify_issuer,
-    verify_object_signature,
-    verify_published,
+    verify_announcement,
 )
 from signatures.origins import parse_origin
-from signatures.times import format_json_time, require_utc
+from signatures.times import format_json_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -147,8 +144,10 @@ def verify_doubt(
         VerificationError: key_refused, unknown_issuer, wrong_key, key_expired, key_revoked, window or
             bad_signature.
     """
-    now = require_utc(now)
-    admit_key(issuer_key.key, allow_published_test_keys=allow_published_test_keys)
-    verify_issuer(doubt.signed, issuer_key=issuer_key, now=now, trusted_time=trusted_time)
-    verify_published(doubt.signed, now=now)
-    verify_object_signature(doubt.signed, key=issuer_key.key)
+    verify_announcement(
+        doubt.signed,
+        issuer_key=issuer_key,
+        now=now,
+        trusted_time=trusted_time,
+        allow_published_test_keys=allow_published_test_keys,
+    )

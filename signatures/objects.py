@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from signatures.admission import admit_key
 from signatures.algorithms import SignatureAlgorithm, verify_bytes
 from signatures.errors import MalformedError, Reason, VerificationError
 from signatures.jcs import canonicalize
@@ -166,6 +167,28 @@ def verify_object_signature(signed: SignedObject, *, key: PublicKey) -> None:
     document = dict(signed.document)
     hash_data = build_hash_data(document, get_proof(document))
     verify_bytes(key, SignatureAlgorithm.ED25519, signed.signature, hash_data)
+
+
+def verify_announcement(
+    signed: SignedObject,
+    *,
+    issuer_key: IssuerKey,
+    now: datetime,
+    trusted_time: datetime | None,
+    allow_published_test_keys: bool,
+) -> None:
+    """Verify an object that has no end of its own: its key, its issuer, its times, its proof, in that order.
+
+    Raises:
+        MalformedError: the document cannot be canonicalized.
+        VerificationError: key_refused, unknown_issuer, wrong_key, key_expired, key_revoked, window or
+            bad_signature.
+    """
+    now = require_utc(now)
+    admit_key(issuer_key.key, allow_published_test_keys=allow_published_test_keys)
+    verify_issuer(signed, issuer_key=issuer_key, now=now, trusted_time=trusted_time)
+    verify_published(signed, now=now)
+    verify_object_signature(signed, key=issuer_key.key)
 
 
 def build_signed_object(

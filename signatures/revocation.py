@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from signatures.admission import admit_key
 from signatures.digests import parse_digest_multibase
 from signatures.errors import Reason, VerificationError
 from signatures.objects import (
@@ -15,12 +14,10 @@ from signatures.objects import (
     build_signed_object,
     get_text,
     parse_signed_object,
-    verify_issuer,
-    verify_object_signature,
-    verify_published,
+    verify_announcement,
 )
 from signatures.origins import parse_origin
-from signatures.times import format_json_time, require_utc
+from signatures.times import format_json_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -213,8 +210,10 @@ def verify_revocation(
         VerificationError: key_refused, unknown_issuer, wrong_key, key_expired, key_revoked, window or
             bad_signature.
     """
-    now = require_utc(now)
-    admit_key(issuer_key.key, allow_published_test_keys=allow_published_test_keys)
-    verify_issuer(revocation.signed, issuer_key=issuer_key, now=now, trusted_time=trusted_time)
-    verify_published(revocation.signed, now=now)
-    verify_object_signature(revocation.signed, key=issuer_key.key)
+    verify_announcement(
+        revocation.signed,
+        issuer_key=issuer_key,
+        now=now,
+        trusted_time=trusted_time,
+        allow_published_test_keys=allow_published_test_keys,
+    )
