@@ -16,6 +16,7 @@ content: what cannot be examined is `unscannable`, with the reason. In order:
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,11 +25,12 @@ from typing import TYPE_CHECKING, Final
 from scanner.canary import canary_list
 from scanner.detector import Detector, DetectorResult, Need, Sample
 from scanner.detectors import DETECTORS
-from scanner.outcome import Job, Outcome
+from scanner.outcome import Job, Outcome, no_pixels
 from scanner.pool import DECODER, Pool, PoolHealth
 from scanner.report import (
     Coverage,
     DetectorRun,
+    Finding,
     Fingerprints,
     MediaFacts,
     PdqHash,
@@ -43,6 +45,7 @@ from scanner.state import ScannerState, build_state
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from scanner.detector import PictureHashes
     from scanner.hashlist import HashList
     from scanner.settings import ScannerSettings
 
@@ -71,6 +74,13 @@ class _Loaded:
     lists: tuple[HashList, ...]
     by_builder: tuple[tuple[Detector, ...], ...]
     state: ScannerState
+    lists_digest: bytes
+
+    @property
+    def matchers(self) -> tuple[Detector, ...]:
+        """The detectors that compare with the lists."""
+        groups = zip(DETECTORS, self.by_builder, strict=True)
+        return tuple(one for builder, group in groups if builder.uses_lists for one in group)
 
     @property
     def detectors(self) -> tuple[Detector, ...]:
@@ -89,6 +99,7 @@ class Begun:
         detectors: All of them, as they were when the scan began.
         results: The answers of those that were asked, by name.
         reason: Why the bytes cannot be examined wholly, as far as decoding tells.
+        lists_digest: The digest of the lists that the bytes were compared with.
     """
 
     report: Report
@@ -97,6 +108,20 @@ class Begun:
     detectors: tuple[Detector, ...]
     results: dict[str, DetectorResult]
     reason: UnscannableReason | None
+    lists_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recheck:
+    """What the lists say about hashes that were kept.
+
+    Attributes:
+        findings: As a scan would report them.
+        wants_closer_look: Approximate hashes came close to a decision, so that only the bytes can tell.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    wants_closer_look: bool = False
 
 
 class Scanner:
@@ -130,7 +155,8 @@ class Scanner:
             ScannerClosedError: The scanner was closed.
         """
         # Lists may be swapped while this runs; one report speaks of one state.
-        detectors = self._loaded.detectors
+        loaded = self._loaded
+        detectors = loaded.detectors
         prints = Fingerprints(
             sha256=hashlib.sha256(data).digest(),
             sha1=hashlib.sha1(data, usedforsecurity=False).digest(),
@@ -161,12 +187,31 @@ class Scanner:
             detectors=detectors,
             results=results,
             reason=reason,
+            lists_digest=loaded.lists_digest,
         )
 
     def finish(self, begun: Begun) -> Report:
         """Ask the costly detectors, too, and return the whole report."""
         costly = {one.name: self._ask(one, begun.sample) for one in begun.detectors if one.is_costly}
         return _build_report(begun.detectors, begun.results | costly, begun.reason, begun.sample)
+
+    def recheck(self, prints: Fingerprints, pictures: tuple[PictureHashes, ...]) -> Recheck:
+        """Compare hashes that were kept of some bytes with the lists as they are now.
+
+        The bytes are not needed, and so the costly detectors are not asked.
+        """
+        sample = Sample(
+            fingerprints=prints,
+            facts=MediaFacts(size=0, media_type=None),
+            pictures=pictures,
+            pixels=no_pixels(),
+        )
+        results = [self._ask(one, sample) for one in self._loaded.matchers]
+        return Recheck(
+            findings=tuple(finding for one in results for finding in one.findings),
+            # What could not be compared has not been compared.
+            wants_closer_look=any(one.wants_closer_look or one.failed is not None for one in results),
+        )
 
     def hash_picture(self, data: bytes) -> PdqHash | UnscannableReason:
         """Compute the exact PDQ hash of a picture as it is shown first; nothing is looked up or judged.
@@ -203,6 +248,11 @@ class Scanner:
             self._loaded = self._load(tuple(lists), self._loaded)
 
     @property
+    def lists_digest(self) -> bytes:
+        """SHA-256 over what the lists hold and how they are compared with; equal on every start."""
+        return self._loaded.lists_digest
+
+    @property
     def costly_detectors(self) -> frozenset[str]:
         """The names of the detectors that another's word could spare."""
         return frozenset(one.name for one in self._loaded.detectors if one.is_costly)
@@ -227,7 +277,18 @@ class Scanner:
             for place, builder in enumerate(DETECTORS)
         )
         detectors = [one for group in groups for one in group]
-        return _Loaded(lists=lists, by_builder=groups, state=build_state(self._settings, detectors))
+        matching = [
+            [one.name, one.version, one.state]
+            for builder, group in zip(DETECTORS, groups, strict=True)
+            if builder.uses_lists
+            for one in group
+        ]
+        return _Loaded(
+            lists=lists,
+            by_builder=groups,
+            state=build_state(self._settings, detectors),
+            lists_digest=hashlib.sha256(json.dumps(matching, sort_keys=True).encode()).digest(),
+        )
 
     def _find_obstacle(
         self, data: bytes, found: MediaType | None, declared_type: str | None
