@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
-from scanner.hashtable import HashEntry, HashKind, HashTable
+from scanner.hashtable import HashEntry, HashKind, HashTable, name_entry
 from scanner.listentries import HashListError, ParsedList
 from scanner.listfile import ListFormat, parse_hash_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from scanner.labels import Category
 
@@ -26,7 +31,10 @@ __all__ = [
     "ListFormat",
     "ListUpdate",
     "ParsedList",
+    "Purpose",
+    "VideoHashes",
     "build_update",
+    "name_entry",
     "parse_hash_list",
 ]
 
@@ -36,6 +44,40 @@ DEFAULT_MIN_QUALITY: Final = 50
 """Source: hashes below quality 50 are too unreliable to match, PDQ README."""
 MAX_DISTANCE: Final = 255
 MAX_QUALITY: Final = 100
+PDQ_BYTES: Final = 32
+
+
+class Purpose(StrEnum):
+    """What a match with a list does."""
+
+    BLOCK = "block"
+    """It is a finding."""
+    ALLOW = "allow"
+    """It silences what only resembles: near hashes and classifiers, never another list's exact match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VideoHashes:
+    """One listed video.
+
+    Attributes:
+        id: The maker's id, or a digest of the frames; unique in its list.
+        frames: The PDQ hashes of its frames, uint8 [N, 32], each once, N at least 1.
+    """
+
+    id: str
+    frames: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("a listed video needs an id")
+        if self.frames.dtype != "uint8" or self.frames.shape != (max(len(self.frames), 1), PDQ_BYTES):
+            raise ValueError("the frames of a listed video must be uint8 [N, 32], at least one")
+
+    @property
+    def entry(self) -> str:
+        """What findings call it; see `name_entry`."""
+        return name_entry("vpdq", self.id.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +94,11 @@ class HashList:
         dihedral: Whether mirrored and rotated copies are looked for too.
         label: A finer word for the findings, where the category alone says too little.
         advisory: Whether matches are reported without deciding.
-        digest: SHA-256 over the hashes (not over the parameters); computed where it is not given.
+        purpose: What a match does. An allow list holds SHA-256 digests and nothing else: anybody can make two
+            files of one MD5 or SHA-1, and what resembles an allowed picture is another picture.
+        suspended: Entries, as `name_entry` calls them, that are not matched for the time being.
+        videos: Listed videos, by the hashes of their frames.
+        digest: SHA-256 over the table (not over the parameters); computed where it is not given.
     """
 
     name: str
@@ -64,6 +110,9 @@ class HashList:
     dihedral: bool = False
     label: str | None = None
     advisory: bool = False
+    purpose: Purpose = Purpose.BLOCK
+    suspended: frozenset[str] = frozenset()
+    videos: tuple[VideoHashes, ...] = ()
     digest: bytes = field(default=b"")
 
     def __post_init__(self) -> None:
@@ -73,6 +122,10 @@ class HashList:
             raise ValueError(f"the distance of a list is between 0 and {MAX_DISTANCE} bits")
         if not 0 <= self.min_quality <= MAX_QUALITY:
             raise ValueError(f"the quality of a list is between 0 and {MAX_QUALITY}")
+        if self.purpose is Purpose.ALLOW and (self.videos or set(self.table.rows) - {HashKind.SHA256}):
+            raise ValueError(
+                "an allow list holds SHA-256 digests only: other hashes also fit files that nobody looked at"
+            )
         if not self.digest:
             object.__setattr__(self, "digest", self.table.digest())
 
@@ -89,11 +142,13 @@ class HashList:
         dihedral: bool = False,
         label: str | None = None,
         advisory: bool = False,
+        purpose: Purpose = Purpose.BLOCK,
     ) -> Self:
         """Build a list from single entries.
 
         Raises:
-            ValueError: a value has the wrong length, or a parameter is out of its range.
+            ValueError: a value has the wrong length, a parameter is out of its range, or an allow list holds
+                another kind than SHA-256.
         """
         return cls(
             name=name,
@@ -105,10 +160,24 @@ class HashList:
             dihedral=dihedral,
             label=label,
             advisory=advisory,
+            purpose=purpose,
         )
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.table) + len(self.videos)
+
+    @property
+    def effective_digest(self) -> bytes:
+        """SHA-256 over everything that can match: the table and the videos but for what is suspended."""
+        if not self.videos and not self.suspended:
+            return self.digest
+        state = hashlib.sha256(self.digest)
+        for video in sorted(self.videos, key=lambda one: one.id):
+            state.update(f"\nvideo {len(video.id)} {video.id} {len(video.frames)}\n".encode())
+            state.update(video.frames.tobytes())
+        for entry in sorted(self.suspended):
+            state.update(f"\nsuspended {entry}".encode())
+        return state.digest()
 
     @property
     def state(self) -> dict[str, object]:
@@ -119,8 +188,10 @@ class HashList:
             "category": str(self.category),
             "label": self.label,
             "advisory": self.advisory,
-            "digest": self.digest.hex(),
+            "purpose": str(self.purpose),
+            "digest": self.effective_digest.hex(),
             "entries": len(self),
+            "suspended": len(self.suspended),
             "distance": self.distance,
             "min_quality": self.min_quality,
             "dihedral": self.dihedral,

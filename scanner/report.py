@@ -127,6 +127,8 @@ class Finding:
         list_version: The version of that list.
         distance: Hamming distance in bits, 0 to 256, for near matches.
         score_permille: Calibrated score, 0 to 1000, for classifiers.
+        entry: Which listed entry matched, as `scanner.hashtable.name_entry` calls it; for this instance's own
+            counting only, never for logs, metrics, messages, peers or attestations.
     """
 
     detector: str
@@ -139,6 +141,7 @@ class Finding:
     list_version: str | None = None
     distance: int | None = None
     score_permille: int | None = None
+    entry: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,11 @@ def _count(results: list[Scanned]) -> dict[str, int]:
 def _to_json(result: Scanned) -> dict[str, Any]:
     if result.report is None:
         return {"file": str(result.path), "error": result.error}
-    return {"file": str(result.path), **report_to_json(result.report)}
+    document = report_to_json(result.report)
+    for finding in document["findings"]:
+        # Which entry of a list matched is for the relay's own counting alone.
+        del finding["entry"]
+    return {"file": str(result.path), **document}
 
 
 def _print(results: list[Scanned]) -> None:
