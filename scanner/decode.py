@@ -20,7 +20,6 @@ from scanner.outcome import MAX_SAMPLES, Outcome
 from scanner.perceptual import MIN_QUALITY
 from scanner.render import (
     Geometry,
-    as_array,
     hash_rendering,
     make_upright,
     orientation_of,
@@ -195,7 +194,7 @@ class _Decoding:
         except OSError:
             return False
         upright = make_upright(image, self._geometry.orientation)
-        luma = as_array(upright.getchannel(0) if upright.mode == "YCbCr" else upright)
+        luma = upright.getchannel(0) if upright.mode == "YCbCr" else upright
         # A grey picture at full size is the same by either way.
         is_approximate = scale > 1 or not is_grey
         hashes = hash_rendering(luma, self._geometry, 0, is_approximate=is_approximate)
@@ -244,7 +243,7 @@ class _Decoding:
             self._geometry = geometry
         whole = Geometry(width=geometry.shown[0], height=geometry.shown[1])
         for rendering in renderings(make_upright(image, orientation)):
-            hashes = hash_rendering(as_array(rendering), whole, frame, is_approximate=False)
+            hashes = hash_rendering(rendering, whole, frame, is_approximate=False)
             is_news = frame >= 0 or self._is_distinct(hashes)
             self._pictures.append(hashes)
             if wants_sample and is_news and self._job.wants_pixels and len(self._samples) < MAX_SAMPLES:

@@ -3,8 +3,8 @@
 Everything that PDQ does before the median is linear and separable: two passes of an edge-normalised box
 filter, decimation to 64 x 64 and a cosine transform on both sides. So the transform is (D A_H) Y (D A_W)^T,
 where A_n (64 x n) depends on one dimension alone and is kept from picture to picture. Each row of A_n has
-about n / 64 entries that are not zero, so the first product is taken in strips. The luma of PDQ is linear
-in the colours too: the strips are taken of the interleaved colours and weighed together afterwards.
+about n / 64 entries that are not zero, so the first product is taken band by band: each band of the picture
+meets only the few rows whose entries reach into it, and is gone from memory before the next one comes.
 
 A picture that was decoded at a reduced scale is hashed with the kernel of its *full* size, whose weights are
 folded over the source pixels that each small pixel stands for; hashing the small picture plainly would move
@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
 BLOCK: Final = 64
@@ -43,8 +45,8 @@ RESIZED_SIDE: Final = 512
 """Some list makers squeeze larger pictures to this square first. Source: the reference command line
 hasher."""
 
-STRIPS_AT_ONCE: Final = 4
-"""Strips multiplied together: more calls cost more than the zeros that are multiplied along."""
+BAND_PIXELS: Final = 262_144
+"""So many pixels are weighed at a time: as floats they fill a mebibyte, which stays in the cache."""
 
 CACHED_KERNELS: Final = 64
 """A kernel of a side of 4,000 takes 1 MB; the sizes of what people post repeat."""
@@ -97,11 +99,20 @@ def hash_picture(
         columns: What the second axis stands for; None where nothing was reduced.
     """
     height, width = pixels.shape[:2]
-    rows = rows or Axis(length=height)
-    columns = columns or Axis(length=width)
+    return hash_bands(_bands(pixels), rows or Axis(length=height), columns or Axis(length=width))
+
+
+def hash_bands(bands: Iterable[NDArray[np.float32]], rows: Axis, columns: Axis) -> PictureHash:
+    """Hash a picture that comes in horizontal bands, so that no one holds all of it as floats.
+
+    Args:
+        bands: The luma from top to bottom, each band `float32 [h, W]`, upright.
+        rows: What the first axis stands for.
+        columns: What the second axis stands for.
+    """
     if min(rows.length, columns.length) < MIN_SIDE:
         return PictureHash(dihedral=(bytes(BITS // 8),) * len(_ORIENTATIONS), quality=0)
-    block = _decimate(pixels, _kernel(rows), _kernel(columns))
+    block = _decimate(bands, _kernel(rows), _kernel(columns))
     return PictureHash(dihedral=_hash_block(block), quality=_quality(block))
 
 
@@ -129,17 +140,24 @@ def _nearest(axis: Axis, decoded: int) -> NDArray[np.intp]:
     return source // axis.scale
 
 
-def _decimate(pixels: NDArray[np.uint8], rows: _Kernel, columns: _Kernel) -> NDArray[np.float32]:
+def _bands(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+    """Cut the luma of `uint8 [H, W]` or `uint8 [H, W, 3]` into bands."""
+    step = max(BAND_PIXELS // pixels.shape[1], 1)
+    for top in range(0, len(pixels), step):
+        band = pixels[top : top + step].astype(np.float32)
+        yield band if band.ndim == 2 else band @ LUMA  # noqa: PLR2004 - grey already
+
+
+def _decimate(bands: Iterable[NDArray[np.float32]], rows: _Kernel, columns: _Kernel) -> NDArray[np.float32]:
     """Filter and decimate to `float32 [64, 64]`."""
-    height, width = pixels.shape[:2]
-    flat = pixels.reshape(height, -1)
-    strips = np.empty((BLOCK, flat.shape[1]), dtype=np.float32)
-    for at in range(0, BLOCK, STRIPS_AT_ONCE):
-        first, last = rows.first[at], rows.last[at + STRIPS_AT_ONCE - 1]
-        weights = rows.weights[at : at + STRIPS_AT_ONCE, first:last]
-        np.matmul(weights, flat[first:last].astype(np.float32), out=strips[at : at + STRIPS_AT_ONCE])
-    if pixels.ndim == 3:  # noqa: PLR2004 - rows, columns, colours
-        strips = strips.reshape(BLOCK, width, 3) @ LUMA
+    strips = np.zeros((BLOCK, columns.weights.shape[1]), dtype=np.float32)
+    top = 0
+    for band in bands:
+        bottom = top + len(band)
+        # Both ends of the rows' windows move down with the row, so those that meet the band stand together.
+        low, high = np.searchsorted(rows.last, top, side="right"), np.searchsorted(rows.first, bottom)
+        strips[low:high] += rows.weights[low:high, top:bottom] @ band
+        top = bottom
     block: NDArray[np.float32] = strips @ columns.weights.T
     return block
 
@@ -175,8 +193,8 @@ class _Kernel:
     """
 
     weights: NDArray[np.float32]
-    first: tuple[int, ...]
-    last: tuple[int, ...]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
 
 
 @lru_cache(maxsize=CACHED_KERNELS)
@@ -191,8 +209,8 @@ def _kernel(axis: Axis) -> _Kernel:
     seen = weights != 0
     return _Kernel(
         weights=np.ascontiguousarray(weights, dtype=np.float32),
-        first=tuple(int(at) for at in seen.argmax(axis=1)),
-        last=tuple(int(seen.shape[1] - at) for at in seen[:, ::-1].argmax(axis=1)),
+        first=seen.argmax(axis=1),
+        last=seen.shape[1] - seen[:, ::-1].argmax(axis=1),
     )
 
 

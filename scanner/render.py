@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from scanner.detector import SAMPLE_SIDE, PictureHashes
-from scanner.perceptual import Axis, hash_picture, hash_resized
+from scanner.perceptual import BAND_PIXELS, RESIZED_SIDE, Axis, hash_bands, hash_picture, hash_resized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,29 +138,48 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, int]]:
 
 def as_array(image: Image.Image) -> NDArray[np.uint8]:
     """View an `L` or `RGB` picture as `uint8 [H, W]` or `uint8 [H, W, 3]`."""
-    if image.width * image.height <= STRIP_PIXELS:
-        return np.asarray(image, dtype=np.uint8)
-    # In one piece, Pillow would hold the pixels twice more on the way.
-    shape = (image.height, image.width, 3) if image.mode == "RGB" else (image.height, image.width)
-    pixels = np.empty(shape, dtype=np.uint8)
-    for top, bottom in _strips(image):
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
-    return pixels
+    return np.asarray(image, dtype=np.uint8)
 
 
 def hash_rendering(
-    pixels: NDArray[np.uint8], geometry: Geometry, frame: int, *, is_approximate: bool
+    image: Image.Image, geometry: Geometry, frame: int, *, is_approximate: bool
 ) -> PictureHashes:
-    """Compute every PDQ variant of an upright array."""
+    """Compute every PDQ variant of an upright `L` or `RGB` picture."""
     rows, columns = geometry.axes()
-    whole = hash_picture(pixels, rows, columns)
-    resized = hash_resized(pixels, rows, columns)
+    whole = hash_bands(_luma_bands(image), rows, columns)
+    if max(geometry.shown) <= RESIZED_SIDE:
+        resized = whole
+    elif geometry.scale == 1:
+        resized = hash_picture(as_array(_squeeze(image)))
+    else:
+        resized = hash_resized(as_array(image), rows, columns)
     return PictureHashes(
         frame=frame,
         quality=whole.quality,
         dihedral=whole.dihedral,
         resized=resized.dihedral,
         is_approximate=is_approximate,
+    )
+
+
+def _luma_bands(image: Image.Image) -> Iterator[NDArray[np.float32]]:
+    """Cut the luma of a picture into bands; Pillow weighs the colours without rounding, as PDQ does."""
+    step = max(BAND_PIXELS // image.width, 1)
+    for top in range(0, image.height, step):
+        band = image.crop((0, top, image.width, min(top + step, image.height)))
+        yield np.asarray(band.convert("F"), dtype=np.float32)
+
+
+def _squeeze(image: Image.Image) -> Image.Image:
+    """Take the nearest pixels, as `hash_resized` does, without unpacking all the others."""
+    # Pillow looks at the middles of pixels, the list makers' tool at their beginnings. Both steps are whole
+    # multiples of 1/512, so that nothing is ever rounded.
+    across, down = image.width / RESIZED_SIDE, image.height / RESIZED_SIDE
+    return image.transform(
+        (RESIZED_SIDE, RESIZED_SIDE),
+        Image.Transform.AFFINE,
+        (across, 0, -across / 2, 0, down, -down / 2),
+        Image.Resampling.NEAREST,
     )
 
 
