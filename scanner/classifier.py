@@ -125,5 +125,8 @@ class ClassifierDetector:
                 )
                 for column, rule in self._rules
                 if highest[column] >= rule.threshold_permille
-            )
+            ),
+            scores=tuple(
+                sorted((self._classifier.labels[column], int(highest[column])) for column, _ in self._rules)
+            ),
         )

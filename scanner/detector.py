@@ -81,12 +81,15 @@ class DetectorResult:
         not_applicable: True where the sample gave the detector nothing to judge, as a flat picture gives PDQ.
         wants_closer_look: True where approximate hashes came close enough to a decision that the full
             resolution must settle it; scan() then decodes again and calls `detect` with the better sample.
+        scores: What a model made of the sample, fired or not: the name of each label with its score, 0 to
+            1000. Two machines with one model agree on them, which is how a relay shows that it looked.
     """
 
     findings: tuple[Finding, ...] = ()
     failed: str | None = None
     not_applicable: bool = False
     wants_closer_look: bool = False
+    scores: tuple[tuple[str, int], ...] = ()
 
 
 class Detector(Protocol):

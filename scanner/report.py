@@ -146,12 +146,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorRun:
-    """One detector's part in a scan; every detector that is switched on has one in every report."""
+    """One detector's part in a scan; every detector that is switched on has one in every report.
+
+    `scores` are what a model made of the media, fired or not: the name of each label with its score, 0 to
+    1000.
+    """
 
     name: str
     version: str
     essential: bool
     outcome: RunOutcome
+    scores: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +210,14 @@ def report_from_json(document: dict[str, Any]) -> Report:
                 for one in document["findings"]
             ),
             detectors=tuple(
-                DetectorRun(**{**one, "outcome": RunOutcome(one["outcome"])}) for one in document["detectors"]
+                DetectorRun(
+                    **{
+                        **one,
+                        "outcome": RunOutcome(one["outcome"]),
+                        "scores": tuple((name, int(score)) for name, score in one.get("scores", ())),
+                    }
+                )
+                for one in document["detectors"]
             ),
             fingerprints=Fingerprints(
                 sha256=bytes.fromhex(prints["sha256"]),

@@ -388,6 +388,7 @@ def _build_report(
             version=one.version,
             essential=one.essential,
             outcome=_outcome_of(results.get(one.name)),
+            scores=results[one.name].scores if one.name in results else (),
         )
         for one in detectors
     )

@@ -141,6 +141,13 @@ def test_the_highest_score_of_all_frames_decides_at_the_threshold() -> None:
             assert (finding.detector, finding.version) == (detector.name, detector.version)
 
 
+def test_the_score_of_every_label_that_means_something_is_told_whether_it_fires_or_not() -> None:
+    detector = made(lambda x: torch.stack([1 - x.mean(), x.mean()])[None])
+    for brightness, expected in ((51, 200), (255, 1000)):
+        frames = np.stack([np.full((256, 256, 3), value, dtype=np.uint8) for value in (0, brightness)])
+        assert detector.detect(sample(frames)).scores == (("bright", expected),)
+
+
 def test_scores_that_are_no_numbers_are_a_failure_not_an_answer() -> None:
     result = made(lambda _: torch.full((1, 2), float("nan"))).detect(
         sample(np.zeros((1, 256, 256, 3), dtype=np.uint8))

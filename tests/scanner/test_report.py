@@ -52,6 +52,7 @@ reports = st.builds(
             version=st.text(max_size=9),
             essential=st.booleans(),
             outcome=st.sampled_from(RunOutcome),
+            scores=st.lists(st.tuples(st.text(max_size=9), st.integers(0, 1000)), max_size=3).map(tuple),
         ),
         max_size=3,
     ).map(tuple),
@@ -85,6 +86,14 @@ reports = st.builds(
 @given(report=reports)
 def test_a_report_survives_its_json_form(report: Report) -> None:
     assert report_from_json(json.loads(json.dumps(report_to_json(report)))) == report
+
+
+@given(report=reports)
+def test_a_report_from_before_scores_were_kept_has_none(report: Report) -> None:
+    document = report_to_json(report)
+    for run in document["detectors"]:
+        del run["scores"]
+    assert all(run.scores == () for run in report_from_json(document).detectors)
 
 
 @given(report=reports, key=st.sampled_from(["verdict", "findings", "detectors", "fingerprints", "facts"]))
