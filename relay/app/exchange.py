@@ -130,6 +130,7 @@ def build_answering(ground: Ground, asking: Asking) -> Answering:
         clock=clock,
         refresh=asking.refresher,
         take=FeedTaking(database=database, refetch=asking.refresher, allow_http=allow_http),
+        on_doubt=asking.tools.on_doubt,
         allow_http=allow_http,
     )
     return Answering(

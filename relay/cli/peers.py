@@ -119,6 +119,25 @@ def show_command(*, domain: str, as_json: bool, **place: Any) -> None:
     _show(shown, as_json=as_json)
 
 
+@peers_group.command("evidence")
+@click.argument("domain")
+@config_options
+@json_option
+def evidence_command(*, domain: str, as_json: bool, **place: Any) -> None:
+    """Print what proves that the relay of DOMAIN said two things under one name, for others to verify.
+
+    Each pair is two objects as they were signed, with the keys that were admitted for their issuer: whoever
+    verifies both needs to believe neither this relay nor the other.
+    """
+    shown = run(
+        with_database(read_settings(**place), lambda database: peers_work.show_evidence(database, domain))
+    )
+    if not as_json and not shown["pairs"]:
+        click.echo("None. Nothing that it signed contradicts anything else of it.")
+        return
+    _show(shown, as_json=as_json)
+
+
 @peers_group.command("quarantine")
 @click.argument("domain")
 @click.option("--reason", required=True, help="Why; it is shown and kept in the audit log.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from db import alerts, audit, mirror, peer_keys, peer_outbox, peers, reliance, standings
+from db import alerts, audit, equivocations, mirror, peer_keys, peer_outbox, peers, reliance, standings
 from db.peers import Tier
 from relay import trust
 from relay.cli.peers_words import (
+    explain_evidence,
     explain_follow,
     explain_letter,
     explain_reliance,
@@ -92,6 +93,7 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
     rulings = await alerts.count_rulings(conn, peer.actor)
     outcomes = await reliance.count_outcomes(conn, peer.actor)
     mirrored = await mirror.count_mirrored(conn, now=now)
+    pairs = await equivocations.list_equivocations(conn, peer.actor)
     history = await audit.list_about_peer(conn, peer.domain, limit=_SEARCHED)
     return {
         "domain": peer.domain,
@@ -122,7 +124,35 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
             "rulings on its warnings": rulings,
             "in words": explain_warnings(rulings),
         },
+        "evidence": explain_evidence(peer, len(pairs)),
         "history": [_describe_event(one) for one in history[:_HISTORY]],
+    }
+
+
+async def export_evidence(conn: Connection, peer: Peer) -> dict[str, Any]:
+    """Return what proves that a peer said two things under one name, with all that it takes to verify it."""
+    pairs = await equivocations.list_equivocations(conn, peer.actor)
+    keys = {
+        key_id: {"actor": peer.actor, "id": key_id, "multikey": multikey}
+        for pair in pairs
+        for key_id, multikey in (
+            (pair.first_key_id, pair.first_multikey),
+            (pair.second_key_id, pair.second_multikey),
+        )
+    }
+    return {
+        "issuer": peer.actor,
+        "keys": list(keys.values()),
+        "pairs": [
+            {
+                "id": pair.attestation_id,
+                "found at": _time(pair.found_at),
+                # They were parsed as strict JSON, which is UTF-8; each is what was signed, byte for byte.
+                "first": pair.first.decode(),
+                "second": pair.second.decode(),
+            }
+            for pair in pairs
+        ],
     }
 
 

@@ -188,6 +188,17 @@ def explain_reliance(counts: Mapping[str, int]) -> str:
     return f"{sum(counts.values())} let go on its word: {'; '.join(parts)}."
 
 
+def explain_evidence(peer: Peer, count: int) -> str | None:
+    """Say what proves that a peer lies to somebody; None where nothing does."""
+    if not count:
+        return None
+    return (
+        f"It signed two different statements under one name, {count} times: what it tells one it does not "
+        "tell another. Its own signatures prove it to anybody: ask its admin, and show others with "
+        f"breakwater peers evidence {peer.domain} --json"
+    )
+
+
 def explain_warnings(counts: Mapping[str, int]) -> str:
     """Say how often a peer's warnings were right, and whether they are still listened to."""
     upheld, released = counts.get("upheld", 0), counts.get("released", 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from db import audit, peer_outbox
 from db.peers import Following
 from relay.cli.peers_tools import make_alert_key, read_alert_key
-from relay.cli.peers_view import describe, find_one
+from relay.cli.peers_view import describe, export_evidence, find_one
 from relay.cli.peers_words import explain_discovery, explain_letter
 from relay.errors import BreakwaterError
 from relay.exchange import tiers
@@ -114,6 +114,16 @@ async def show(database: Database, name: str, *, now: datetime) -> dict[str, Any
     """
     async with database.connection() as conn:
         return await describe(conn, await find_one(conn, name), now=now)
+
+
+async def show_evidence(database: Database, name: str) -> dict[str, Any]:
+    """Return what proves that a peer said two things under one name.
+
+    Raises:
+        NoSuchPeerError: There is no such peer.
+    """
+    async with database.connection() as conn:
+        return await export_evidence(conn, await find_one(conn, name))
 
 
 async def quarantine(database: Database, name: str, *, reason: str, by: str, now: datetime) -> dict[str, Any]:

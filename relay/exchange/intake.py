@@ -8,7 +8,7 @@ Whether its word is worth anything is another question: see `relay.trust`.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
@@ -16,12 +16,12 @@ from db import attestations as attestation_table
 from db import mirror, peer_keys, peers
 from db.mirror import MirroredAttestation
 from db.peers import Tier
+from relay.exchange.equivocation import is_same_object, prove_equivocation
 from signatures.attestation import parse_attestation, verify_attestation
 from signatures.digests import digest_multibase
 from signatures.errors import MalformedError, Reason, VerificationError
-from signatures.jcs import canonicalize
 from signatures.keys import parse_multikey
-from signatures.objects import MAX_OBJECT_BYTES, MAX_OBJECT_DEPTH, IssuerKey
+from signatures.objects import IssuerKey
 from signatures.revocation import (
     NO_REVOCATIONS,
     RevocationBody,
@@ -29,13 +29,13 @@ from signatures.revocation import (
     Scope,
     build_revocation_index,
 )
-from signatures.strictjson import parse_json_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from db.attestations import StoredRevocation
+    from db.equivocations import Equivocation
     from db.pool import Connection, Database
     from signatures.attestation import Attestation
 
@@ -62,6 +62,8 @@ class Rejected:
 
     reason: IntakeReason | Reason
     detail: str = ""
+    equivocation: Equivocation | None = None
+    """The exception: its issuer proves by its own signatures that it said two things under one name."""
 
 
 Admitted: TypeAlias = MirroredAttestation | Rejected
@@ -164,13 +166,22 @@ async def _verify_page(
         return tuple(one for one in parsed if isinstance(one, Rejected))
     async with database.connection() as conn:
         authorities = await find_authorities(conn, whole)
-    return await _run(
-        len(parsed),
-        lambda: tuple(
-            one if isinstance(one, Rejected) else verify(one, authorities=authorities, now=now)
-            for one in parsed
-        ),
-    )
+    return await _run(len(parsed), lambda: _verify_all(parsed, authorities=authorities, now=now))
+
+
+def _verify_all(
+    parsed: Sequence[Attestation | Rejected], *, authorities: Authorities, now: datetime
+) -> tuple[Admitted, ...]:
+    received = dict(authorities.received)
+    authorities = replace(authorities, received=received)
+    admitted: list[Admitted] = []
+    for one in parsed:
+        found = one if isinstance(one, Rejected) else verify(one, authorities=authorities, now=now)
+        if isinstance(found, MirroredAttestation):
+            # Two of one name may stand in one page.
+            received.setdefault(found.id, found)
+        admitted.append(found)
+    return tuple(admitted)
 
 
 async def _run(count: int, work: Callable[[], _T]) -> _T:
@@ -231,8 +242,11 @@ def verify(attestation: Attestation, *, authorities: Authorities, now: datetime)
     key = _find_key(attestation, authorities)
     if isinstance(key, Rejected):
         return key
-    if before is not None and not _says_the_same(before, attestation):
-        return Rejected(reason=IntakeReason.CHANGED)
+    if before is not None and not is_same_object(before.object, attestation):
+        return Rejected(
+            reason=IntakeReason.CHANGED,
+            equivocation=prove_equivocation(before, attestation, keys=authorities.keys, now=now),
+        )
     # 9. to 12. The key's own times, the window, the signature, and then what was taken back.
     try:
         verify_attestation(
@@ -259,14 +273,6 @@ def verify(attestation: Attestation, *, authorities: Authorities, now: datetime)
         received_at=received_at,
         object=attestation.raw,
     )
-
-
-def _says_the_same(before: MirroredAttestation, attestation: Attestation) -> bool:
-    """Tell whether two copies are of one object; what stood in an activity comes in its canonical form."""
-    if before.object == attestation.raw:
-        return True
-    other = parse_json_object(before.object, max_bytes=MAX_OBJECT_BYTES, max_depth=MAX_OBJECT_DEPTH)
-    return canonicalize(other) == canonicalize(dict(attestation.signed.document))
 
 
 def _find_key(attestation: Attestation, authorities: Authorities) -> IssuerKey | Rejected:

@@ -23,6 +23,7 @@ from db.feed import FeedKind
 from db.mirror import MirroredAttestation
 from db.peers import Following, Tier
 from relay.exchange.client import MAX_PAGE, MAX_WAIT_S, PeerFailure, PeerFailureReason
+from relay.exchange.equivocators import hold_against_issuers
 from relay.exchange.intake import admit_page
 from relay.exchange.quota import Quota
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from relay.clock import Clock
     from relay.exchange.client import FeedPage, PeerClient
     from relay.exchange.intake import Refetch
+    from relay.exchange.weighing import OnDoubt
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class ReaderTools:
         take: Verifies revocations and notices, perhaps several times; what it returns is done in the
             transaction that moves the cursor on past them. What is wrong with one is for it to report: it
             raises only to be called again.
+        on_doubt: Told when a peer proves by its own signatures that it is not to be believed.
         allow_http: Admit issuers without TLS, in test set-ups.
     """
 
@@ -80,6 +83,7 @@ class ReaderTools:
     clock: Clock
     refresh: Refetch
     take: Hook
+    on_doubt: OnDoubt | None = None
     allow_http: bool = False
 
 
@@ -199,6 +203,9 @@ class FeedReader:
             now=now,
             refetch=self._tools.refresh,
             allow_http=self._tools.allow_http,
+        )
+        await hold_against_issuers(
+            found, database=self._tools.database, now=now, on_doubt=self._tools.on_doubt
         )
         # A peer speaks in its feed for itself alone; what others attest is read in theirs.
         admitted = [one for one in found if isinstance(one, MirroredAttestation) and one.issuer == peer.actor]

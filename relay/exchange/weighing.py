@@ -119,7 +119,7 @@ async def weigh_audit(
     )
     rescans = 0
     if after.tier is Tier.QUARANTINED:
-        rescans = await _demote(conn, peer, audited, now=now)
+        rescans = await demote(conn, peer, _REASONS[audited], now=now)
     elif after.tier is Tier.TRUSTED and before.tier is Tier.PROBATION:
         await _promote(conn, peer, now=now)
     if after.is_in_doubt and not before.is_in_doubt and on_doubt is not None:
@@ -128,7 +128,17 @@ async def weigh_audit(
     return Weighed(standing=after, is_demoted=after.tier is Tier.QUARANTINED, rescans=rescans)
 
 
-async def _demote(conn: Connection, peer: Peer, audited: Audited, *, now: datetime) -> int:
+async def demote(conn: Connection, peer: Peer, reason: str, *, now: datetime) -> int:
+    """Put a peer in quarantine, with all its profiles and keys; return how much is scanned again for it.
+
+    The caller owes: the peer's row is locked.
+
+    Args:
+        conn: The connection, in a transaction.
+        peer: As it is stored.
+        reason: Why, in words for the admin that go on after "because".
+        now: The time.
+    """
     await peers.set_tier(conn, peer.actor, expected=peer.tier, to=Tier.QUARANTINED, now=now)
     await standings.set_tiers(conn, peer.actor, to=Tier.QUARANTINED, now=now)
     # After the standings: whoever relies on the peer holds the lock of one, and its row is seen from here.
@@ -142,7 +152,7 @@ async def _demote(conn: Connection, peer: Peer, audited: Audited, *, now: dateti
             "peer": peer.domain,
             "from": peer.tier.value,
             "to": Tier.QUARANTINED.value,
-            "reason": _REASONS[audited],
+            "reason": reason,
             "rescans": rescans,
         },
     )
@@ -151,7 +161,7 @@ async def _demote(conn: Connection, peer: Peer, audited: Audited, *, now: dateti
         "go on its word is scanned again. See `breakwater peers show %s`.",
         peer.domain,
         rescans,
-        _REASONS[audited],
+        reason,
         peer.domain,
     )
     return rescans

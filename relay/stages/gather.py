@@ -19,6 +19,7 @@ from db import mirror, peers
 from db.mirror import MirroredAttestation
 from db.peers import Tier
 from relay.exchange.client import PeerFailure
+from relay.exchange.equivocators import hold_against_issuers
 from relay.exchange.groups import guess_trust_group
 from relay.exchange.intake import admit_page
 from relay.exchange.prefixes import cut_prefix, decide_bits
@@ -203,6 +204,7 @@ async def _take_in(
     admitted = await admit_page(
         given, database=tools.database, now=now, refetch=tools.refetch, allow_http=tools.allow_http
     )
+    await hold_against_issuers(admitted, database=tools.database, now=now, on_doubt=tools.on_doubt)
     actors = {one.actor for one in approved}
     kept = [one for one in _of(admitted, sha256) if one.issuer in actors]
     if kept:

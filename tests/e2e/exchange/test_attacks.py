@@ -18,8 +18,9 @@ from PIL import Image
 from db import alerts
 from db.cases import CaseState
 from db.peers import Peer, Tier
+from relay.cli.peers_view import export_evidence
 from relay.exchange.alerts import warn_of_ruling
-from relay.exchange.intake import IntakeReason, Rejected, admit
+from relay.exchange.intake import Rejected, admit
 from relay.exchange.standings import MAX_STATE_AGE, Word, count_groups
 from relay.exchange.tiers import set_alerts
 from relay.lifecycle import State
@@ -212,11 +213,36 @@ async def test_of_two_stories_about_the_same_bytes_both_are_kept_as_they_were_si
 
     kept = {one.object for one in await b.list_mirrored(picture)}
     assert kept == {stored.object, other}
-    # Under one name only the first is believed.
-    changed = sign_anew(a, {**members, "salt": "u" + "B" * 21 + "A"})
-    found = await admit(changed, database=b.scene.database, now=b.clock.now(), allow_http=True)
-    assert isinstance(found, Rejected)
-    assert found.reason is IntakeReason.CHANGED
+
+
+async def test_two_stories_under_one_name_are_kept_as_proof_and_end_all_trust(
+    world: World, make_databases: MakeDatabases
+) -> None:
+    async with open_instances(world, await make_databases(2)) as (a, b):
+        await befriend(b, a)
+        await b.trust(a)
+        picture = draw(2411)
+        members = await read_members(a, "stories.png", picture)
+        stored = await a.scene.find_attestation(picture)
+        assert stored is not None
+        await show(a, b, picture, stored.object)
+        assert b.model.count(picture) == 0
+
+        # What it tells another under the same name.
+        changed = sign_anew(a, {**members, "salt": "u" + "B" * 21 + "A"})
+        await show(a, b, picture, changed)
+
+        assert (await b.find_peer(a)).tier is Tier.QUARANTINED
+        async with b.scene.database.connection() as conn:
+            evidence = await export_evidence(conn, await b.find_peer(a))
+        (pair,) = evidence["pairs"]
+        assert (pair["first"].encode(), pair["second"].encode()) == (stored.object, changed)
+        # What was let go on its word is looked at after all.
+        await wait_until(lambda: _is_counted(b, picture), "a scan of its own")
+
+
+async def _is_counted(instance: Instance, picture: bytes) -> bool | None:
+    return True if instance.model.count(picture) else None
 
 
 async def test_a_false_alert_hides_media_only_until_our_own_moderator_has_ruled(

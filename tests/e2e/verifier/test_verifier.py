@@ -8,19 +8,28 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from relay.cli.peers_work import show_evidence
+from relay.exchange.equivocators import hold_against_issuers
+from relay.exchange.intake import admit_page
 from signatures.attestation import build_attestation
 from signatures.jcs import canonicalize
 from signatures.revocation import RevocationBody, Scope, build_revocation
 from signatures.strictjson import parse_json
 from signatures.times import format_json_time
+from tests.fediverse.clock import START
+from tests.relay.exchange.issuer import Issuer
 from tests.signatures.test_attestation import ACTOR, BODY, KEY, KEY_ID
 from tests.vectors.attestation.make import FOLDER
 from tests.vectors.attestation.reading import raw_of, read_cases, read_example
+
+if TYPE_CHECKING:
+    from db.pool import Database
 
 _HERE: Final = Path(__file__).parent
 _FOLDERS: Final = ("attestations", "revocations", "alerts", "doubts", "fields", "messages")
@@ -118,6 +127,27 @@ async def test_a_revocation_that_is_known_takes_back(tmp_path: Path) -> None:
     )
     assert code == 1
     assert said.startswith("refused: revoked at step 10: ")
+
+
+async def test_anybody_can_verify_the_proof_that_a_relay_said_two_things_under_one_name(
+    tmp_path: Path, database: Database
+) -> None:
+    # What `breakwater peers evidence --json` prints is all that the verifier is given.
+    issuer = Issuer()
+    await issuer.introduce(database)
+    body = issuer.body(b"some bytes")
+    raws = (issuer.sign(body), issuer.sign(replace(body, size=11)))
+    found = await admit_page(raws, database=database, now=START)
+    assert await hold_against_issuers(found, database=database, now=START) == 1
+    evidence = json.loads(json.dumps(await show_evidence(database, issuer.domain)))
+
+    [pair], [key] = evidence["pairs"], evidence["keys"]
+    assert pair["first"] != pair["second"]
+    for raw in (pair["first"], pair["second"]):
+        assert json.loads(raw)["id"] == pair["id"]
+        assert await _verify(tmp_path, raw.encode(), key, format_json_time(START)) == (0, "ok")
+        changed = raw.replace('"no-match"', '"match"').encode()
+        assert (await _verify(tmp_path, changed, key, format_json_time(START)))[0] == 1
 
 
 @pytest.mark.parametrize("arguments", [(), ("object.json",), ("object.json", "keys.json", "tomorrow")])

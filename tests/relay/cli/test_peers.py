@@ -32,7 +32,9 @@ from relay.cli.peers_words import (
 from relay.cli.peers_work import PeerError
 from relay.errors import StartupError
 from relay.exchange.actors import DiscoveryFailure, DiscoveryReason
+from relay.exchange.equivocators import hold_against_issuers
 from relay.exchange.follows import ask_to_follow
+from relay.exchange.intake import admit_page
 from relay.model import FetchFailure
 from relay.trust import Audited, Standing, weigh
 from tests.fediverse import Fediverse, FrozenClock
@@ -40,6 +42,7 @@ from tests.fediverse import behaviours as do
 from tests.fediverse.clock import START
 from tests.relay.cli.commands import answer, breakwater
 from tests.relay.exchange.doors import open_own_side
+from tests.relay.exchange.issuer import Issuer
 from tests.relay.exchange.neighbours import Neighbour
 
 if TYPE_CHECKING:
@@ -286,6 +289,35 @@ async def test_alerts_take_a_key_that_both_sides_share(two: Two, tmp_path: Path)
     assert (await get(two.ours, two.theirs)).alert_key is None
 
 
+async def test_who_said_two_things_under_one_name_is_shown_with_what_proves_it(database: Database) -> None:
+    liar = Issuer()
+    await liar.introduce(database, tier=Tier.TRUSTED)
+    assert (await peers_work.show(database, liar.domain, now=START))["evidence"] is None
+    assert (await peers_work.show_evidence(database, liar.domain))["pairs"] == []
+    body = liar.body(b"some bytes")
+    first, second = liar.sign(body), liar.sign(replace(body, size=11))
+    await hold_against_issuers(
+        await admit_page((first, second), database=database, now=START), database=database, now=START
+    )
+    shown = await peers_work.show(database, liar.domain, now=START)
+    assert (
+        shown["why"] == "it signed two different statements under one name (relay, 2026-11-22T12:00:00+00:00)"
+    )
+    assert shown["evidence"].endswith(f"breakwater peers evidence {liar.domain} --json")
+    assert await peers_work.show_evidence(database, liar.domain) == {
+        "issuer": liar.actor,
+        "keys": [{"actor": liar.actor, "id": liar.key_id, "multikey": liar.key.public.to_multikey()}],
+        "pairs": [
+            {
+                "id": body.id,
+                "found at": "2026-11-22T12:00:00+00:00",
+                "first": first.decode(),
+                "second": second.decode(),
+            }
+        ],
+    }
+
+
 @pytest.mark.parametrize("content", ["", "zz", "ab" * 31, "ab" * 33])
 async def test_a_file_without_a_key_changes_nothing(two: Two, tmp_path: Path, content: str) -> None:
     await add(two.ours, two.their_place)
@@ -419,6 +451,7 @@ def test_the_commands_run_and_say_what_they_lack(dsn: str, tmp_path: Path) -> No
     assert "breakwater peers add" in breakwater("peers", "list", *place).output
     for words in (
         ("show", "peer.example"),
+        ("evidence", "peer.example"),
         ("approve", "peer.example"),
         ("quarantine", "peer.example", "--reason", "x"),
         ("reinstate", "peer.example"),
@@ -454,6 +487,7 @@ def test_a_peer_that_is_there_is_shown_to_a_person(dsn: str, tmp_path: Path) -> 
     assert "Not approved: nothing of it counts" in shown
     assert actor in shown
     assert actor in breakwater("peers", "list", "--config", config).output
+    assert breakwater("peers", "evidence", "peer.example", "--config", config).output.startswith("None.")
     quarantined = answer("peers", "quarantine", "peer.example", "--reason", "it lied", "--config", config)
     assert quarantined == {"domain": "peer.example", "tier": "quarantined", "to be scanned again": 0}
     shown = breakwater("peers", "show", "peer.example", "--config", config).output
