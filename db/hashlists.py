@@ -6,27 +6,39 @@ of millions is a few arrays on either side.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from db.delivery_rows import storable
+from db.hash_blocks import KIND_WIDTHS, cut_blocks, find_value
 from db.pool import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from db.pool import Connection
 
+__all__ = [
+    "CHANNEL",
+    "KIND_WIDTHS",
+    "NewHashList",
+    "StoredHashList",
+    "delete_list",
+    "find_label",
+    "find_list",
+    "import_list",
+    "list_lists",
+    "load_entries",
+    "lock_list",
+    "seal_list",
+    "withdraw_entry",
+    "withdraw_list",
+]
+
 # Notified with the name of a list that changed.
 CHANNEL: Final = "hash_lists"
 
-# Bytes a value. Source: FIPS 180-4, RFC 1321, the PDQ paper.
-KIND_WIDTHS: Final[dict[str, int]] = {"sha256": 32, "sha1": 20, "md5": 16, "pdq": 32}
-
-_BLOCK_VALUES: Final = 4096  # At most 128 KiB of hashes a row.
-_PREFETCH_ROWS: Final = 64  # At most 8 MiB of hashes travel at a time.
+_PREFETCH_ROWS: Final = 512  # At most 16 MiB of hashes travel at a time.
 _IMPORT_TIMEOUT: Final = "10min"  # Ten million values take under a minute.
 
 
@@ -44,6 +56,7 @@ class NewHashList:
         digest: SHA-256 over the contents, 32 bytes.
         label: A finer word for the findings.
         is_advisory: Matches are reported without deciding.
+        purpose: `block`, or `allow` for a list of what may pass.
     """
 
     name: str
@@ -55,6 +68,7 @@ class NewHashList:
     digest: bytes
     label: str | None = None
     is_advisory: bool = False
+    purpose: str = "block"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +91,14 @@ class StoredHashList(NewHashList):
 _PUT_LIST: Final = """-- put_hash_list
 INSERT INTO hash_lists (
     name, version, category, label, is_advisory, distance, min_quality, is_dihedral, digest, entries,
-    imported_at
+    imported_at, purpose
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (name) DO UPDATE
 SET version = excluded.version, category = excluded.category, label = excluded.label,
     is_advisory = excluded.is_advisory, distance = excluded.distance, min_quality = excluded.min_quality,
     is_dihedral = excluded.is_dihedral, digest = excluded.digest, entries = excluded.entries,
-    imported_at = excluded.imported_at, withdrawn_at = NULL
+    imported_at = excluded.imported_at, purpose = excluded.purpose, withdrawn_at = NULL
 RETURNING id
 """
 
@@ -138,13 +152,14 @@ async def import_list(
             new.digest,
             entries,
             now,
+            new.purpose,
         )
         await conn.execute(_DELETE_BLOCKS, list_id)
         for kind, data in values.items():
             await conn.copy_records_to_table(
                 "hash_blocks",
                 columns=["list_id", "kind", "first_value", "hash_values", "labels"],
-                records=_cut_blocks(list_id, str(kind), data, labels or {}),
+                records=cut_blocks(list_id, str(kind), data, labels or {}),
             )
         await conn.execute(_NOTIFY_LISTS, new.name)
     return list_id
@@ -152,7 +167,7 @@ async def import_list(
 
 _LIST_COLUMNS: Final = """
     l.id, l.name, l.version, l.category, l.label, l.is_advisory, l.distance, l.min_quality,
-    l.is_dihedral, l.digest, l.entries, l.imported_at, l.withdrawn_at
+    l.is_dihedral, l.digest, l.entries, l.imported_at, l.withdrawn_at, l.purpose
 """
 
 
@@ -196,7 +211,7 @@ async def load_entries(conn: Connection, list_id: int) -> dict[str, bytes]:
     for row in withdrawals:
         kind, value = row["kind"], row["hash_value"]
         data = packed.get(kind)
-        place = None if data is None else _find_value(data, value)
+        place = None if data is None else find_value(data, value)
         if data is not None and place is not None:
             del data[place * len(value) : (place + 1) * len(value)]
     return {kind: bytes(data) for kind, data in packed.items() if data}
@@ -213,7 +228,7 @@ LIMIT 1
 async def find_label(conn: Connection, list_id: int, kind: str, value: bytes) -> str | None:
     """Find the maker's id of a listed value."""
     row = await conn.fetchrow(_FIND_BLOCK, list_id, kind, value)
-    place = None if row is None else _find_value(row["hash_values"], value)
+    place = None if row is None else find_value(row["hash_values"], value)
     if row is None or place is None or row["labels"] is None:
         return None
     label: str | None = row["labels"][place]
@@ -262,37 +277,47 @@ async def withdraw_entry(conn: Connection, name: str, *, kind: str, value: bytes
     return await conn.fetchval(_WITHDRAW_ENTRY, name, kind, value, at) is not None
 
 
-async def _cut_blocks(
-    list_id: int, kind: str, data: bytes, labels: Mapping[tuple[str, bytes], str]
-) -> AsyncIterator[tuple[int, str, bytes, bytes, list[str | None] | None]]:
-    """Cut concatenated values into rows.
+_LOCK_LIST: Final = """-- lock_hash_list
+SELECT l.id FROM hash_lists AS l WHERE l.id = $1 FOR UPDATE
+"""
 
-    Raises:
-        ValueError: They are unsorted or repeated.
+
+async def lock_list(conn: Connection, list_id: int) -> bool:
+    """Keep others from changing a list until the transaction ends; False if it is gone."""
+    return await conn.fetchval(_LOCK_LIST, list_id) is not None
+
+
+_SEAL_LIST: Final = """-- seal_hash_list
+WITH sealed AS (
+    UPDATE hash_lists AS l
+    SET version = $2, digest = $3, imported_at = $4, entries = l.entries + $5,
+        withdrawn_at = CASE WHEN $6 THEN NULL ELSE l.withdrawn_at END
+    WHERE l.id = $1
+    RETURNING l.name
+)
+SELECT name, pg_notify('hash_lists', name) FROM sealed
+"""
+
+
+async def seal_list(
+    conn: Connection,
+    list_id: int,
+    *,
+    version: str,
+    digest: bytes,
+    gained: int,
+    now: datetime,
+    revives: bool = False,
+) -> None:
+    """End a change of a list's rows, and announce it.
+
+    Args:
+        conn: The connection, in the transaction that changed the rows.
+        list_id: The list.
+        version: What the contents are called from now on.
+        digest: SHA-256 over the contents, 32 bytes.
+        gained: How many values more the list has; less than 0 if it has fewer.
+        now: The time.
+        revives: A list that was out of use is in use again.
     """
-    width = KIND_WIDTHS[kind]
-    previous = b""
-    for start in range(0, len(data), width * _BLOCK_VALUES):
-        block = data[start : start + width * _BLOCK_VALUES]
-        for place in range(0, len(block), width):
-            value = block[place : place + width]
-            if value <= previous:
-                raise ValueError("the values are unsorted or repeated")
-            previous = value
-        words = [labels.get((kind, block[place : place + width])) for place in range(0, len(block), width)]
-        named = [None if word is None else storable(word) for word in words]
-        yield list_id, kind, block[:width], block, named if any(named) else None
-        await asyncio.sleep(0)  # Millions of values must not keep the doors from answering.
-
-
-def _find_value(data: bytes | bytearray, value: bytes) -> int | None:
-    """Find the row of a value among concatenated, sorted ones of its width by halving."""
-    width = len(value)
-    low, high = 0, len(data) // width
-    while low < high:
-        middle = (low + high) // 2
-        if data[middle * width : (middle + 1) * width] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low if data[low * width : (low + 1) * width] == value else None
+    await conn.execute(_SEAL_LIST, list_id, version, digest, now, gained, revives)
