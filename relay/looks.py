@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from db.media_hashes import put_hashes
 from relay.model import Evidence, EvidenceBasis
 from relay.stages.consult import consult
 from relay.stages.decide import judge
@@ -20,6 +21,7 @@ from relay.stages.heed import heed
 from relay.stages.preserve import preserve
 from relay.stages.rely import learn, may_be_spared, rely
 from relay.stages.scan import begin, scan
+from relay.tools.kept_hashes import build_hashes
 
 if TYPE_CHECKING:
     from relay.exchange.peer_tools import PeerTools
@@ -73,7 +75,7 @@ async def weigh(
     if warning is None and tools.peers is not None and reach is not Reach.NOWHERE:
         hosts = find_hosts(reference.url, sender)
         evidence = await _weigh_words(
-            media, reference, reach=reach, hosts=hosts, peers=tools.peers, tools=tools
+            media, reference, reach=reach, hosts=hosts, author=sender, peers=tools.peers, tools=tools
         )
     if evidence is None:
         evidence = await scan(media, reference, tools=tools.scans, state_digest=state)
@@ -86,6 +88,7 @@ async def _weigh_words(
     *,
     reach: Reach,
     hosts: tuple[str, ...],
+    author: str | None,
     peers: PeerTools,
     tools: LookTools,
 ) -> Evidence | None:
@@ -99,8 +102,11 @@ async def _weigh_words(
     begun = await begin(media, reference, tools=tools.scans, state_digest=state, flights=peers.beginning)
     if may_be_spared(begun.report):
         words = await gather_words(media, reference, reach=reach, hosts=hosts, tools=peers)
-        if await rely(words, media, reference, begun.report, tools=peers) is not None:
+        if await rely(words, media, reference, begun.report, tools=peers, author=author) is not None:
             tools.metrics.count_spared()
+            # Our own lists may hold it tomorrow, whatever a peer said today.
+            async with tools.database.transaction(waits_for_disk=False) as conn:
+                await put_hashes(conn, build_hashes(begun, now=tools.clock.now()))
             return Evidence(
                 reference=reference,
                 basis=EvidenceBasis.PEER,

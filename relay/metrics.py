@@ -72,6 +72,12 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._rescans = Counter(
+            "breakwater_rescans",
+            "Files seen before that were compared with changed hash lists, and those that matched.",
+            ["outcome"],
+            registry=registry,
+        )
         self._errands = Counter(
             "breakwater_errands",
             "Errands on the backend that were carried out, put off or given up.",
@@ -83,6 +89,24 @@ class Metrics:
         )
         self._queue = Gauge(
             "breakwater_queue_deliveries", "Stored deliveries by state.", ["state"], registry=registry
+        )
+        self._service_answers = Counter(
+            "breakwater_service_answers",
+            "Questions to services of others, by how they ended and never by what was said.",
+            ["service", "outcome"],
+            registry=registry,
+        )
+        self._service_breaker = Gauge(
+            "breakwater_service_breaker_open",
+            "1 while a service is left alone because it keeps failing.",
+            ["service"],
+            registry=registry,
+        )
+        self._service_budget = Gauge(
+            "breakwater_service_budget_left",
+            "Requests that a service may get yet today.",
+            ["service"],
+            registry=registry,
         )
         self._latency = Histogram(
             "breakwater_step_seconds",
@@ -127,9 +151,26 @@ class Metrics:
         """Count an audit that came to an end."""
         self._audits.labels(outcome).inc()
 
+    def count_rescans(self, *, compared: int, matched: int) -> None:
+        """Count files that were compared with changed lists, and those of them that are stopped now."""
+        self._rescans.labels("compared").inc(compared)
+        self._rescans.labels("matched").inc(matched)
+
     def count_errand(self, *, kind: str, outcome: str) -> None:
         """Count an errand that was carried out, put off or given up."""
         self._errands.labels(kind, outcome).inc()
+
+    def count_service_answer(self, *, service: str, outcome: str) -> None:
+        """Count a question to a service of others."""
+        self._service_answers.labels(service, outcome).inc()
+
+    def set_service_breaker(self, *, service: str, is_open: bool) -> None:
+        """Show whether a service is left alone."""
+        self._service_breaker.labels(service).set(int(is_open))
+
+    def set_service_budget(self, *, service: str, left: int) -> None:
+        """Show how many requests a service may get yet today."""
+        self._service_budget.labels(service).set(left)
 
     def count_decoder_restarts(self, number: int) -> None:
         """Count decoder processes that crashed, hung or ran out of memory."""

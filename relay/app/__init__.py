@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from relay import assembly
@@ -22,6 +23,7 @@ from relay.audits.audit import AuditTools
 from relay.audits.worker import AuditWorker
 from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers
+from relay.rescans.worker import RescanWorker
 from relay.tools.hash_lists import ListWatch
 from relay.tools.own_media import open_upstream_client
 from relay.workers import Workers, WorkerSettings
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from relay.app.ground import Ground
     from relay.clock import Clock
     from relay.config import Settings
+    from relay.exchange.announcing import Announcer
     from relay.exchange.reader import FeedReader
     from relay.metrics import Metrics
     from relay.pipeline import Tools
@@ -67,6 +70,7 @@ class Relay:
         database_place: Where the database is, without its password.
         workers: What works through the queue.
         errands: What works through the list of errands.
+        rescans: What compares media seen before with lists that came later.
         audits: What scans, now and then, what a peer's word has spared us.
         reader: What reads the feeds of our peers; None where the admin does not want it.
         talk: What else goes on between us and other relays.
@@ -81,6 +85,7 @@ class Relay:
     database_place: str
     workers: Workers
     errands: ErrandWorkers
+    rescans: RescanWorker
     audits: AuditWorker
     reader: FeedReader | None
     talk: tuple[Loop, ...]
@@ -90,7 +95,7 @@ class Relay:
     def loops(self) -> tuple[Loop, ...]:
         """All that goes on until it is told to stop."""
         reading = () if self.reader is None else (self.reader,)
-        return (*self.talk, *reading, self.workers, self.errands, self.audits)
+        return (*self.talk, *reading, self.workers, self.errands, self.rescans, self.audits)
 
 
 @asynccontextmanager
@@ -110,7 +115,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
         await workers.take_stock()
         answering = build_answering(ground, asking)
         await open_doors(stack, ground, tools, answering, upstream=upstream)
-        server = settings.server
+        server, rescans = settings.server, RescanWorker(tools)
         yield Relay(
             door_url=assembly.local_url(server.host, server.port),
             admin_url=assembly.local_url(server.admin_host, server.admin_port),
@@ -120,6 +125,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             database_place=ground.database_place,
             workers=workers,
             errands=_build_errands(ground, tools, upstream=upstream),
+            rescans=rescans,
             audits=AuditWorker(AuditTools(line=tools, peers=asking.tools, name=ground.name)),
             reader=answering.reader,
             talk=_list_talk(answering),
@@ -127,7 +133,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
                 scanning=ground.scanning,
                 database=ground.database,
                 clock=clock,
-                on_change=answering.announcer.wake,
+                on_change=partial(_wake_all, answering.announcer, rescans),
             ),
         )
 
@@ -142,6 +148,11 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
         for loop in relay.loops:
             loop.stop()
         watching.cancel()
+
+
+def _wake_all(*sleepers: Announcer | RescanWorker) -> None:
+    for one in sleepers:
+        one.wake()
 
 
 def _build_workers(ground: Ground, tools: Tools) -> Workers:

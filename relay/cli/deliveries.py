@@ -158,7 +158,7 @@ async def drop(database: Database, delivery_id: int, *, by: str, now: datetime) 
 
 def _missing(delivery_id: int) -> DeliveryError:
     return DeliveryError(
-        f"There is no delivery {delivery_id}. Finished ones are forgotten after a week. "
+        f"There is no delivery {delivery_id}. Finished ones are forgotten after 30 days. "
         "`breakwater deliveries list` shows the dead letters."
     )
 

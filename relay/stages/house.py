@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from db import (
+    acquaintances,
     alerts,
     attestations,
     cases,
@@ -21,6 +22,7 @@ from db import (
     feed,
     keys,
     media,
+    media_hashes,
     mirror,
     peer_states,
     reliance,
@@ -54,14 +56,16 @@ class _Purge(Protocol):
     async def __call__(self, conn: Connection, *, before: datetime, limit: int) -> int: ...
 
 
-# A finished delivery tells duplicates and answers an admin's question; its body is of no more use. What is
-# known of bytes, and the keys of actors, outlive the month in which a post is seen again and again. An
-# attestation that has ended is kept for a day more, for clocks that are off.
+# A finished delivery tells duplicates, answers an admin's question, and says where media lies that a later
+# list holds; its body is of no more use. What is known of bytes, and the keys of actors, outlive the month in
+# which a post is seen again and again. An attestation that has ended is kept for a day more, for clocks that
+# are off.
 _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     (delivery_lists.erase_bodies, timedelta(hours=1)),
-    (delivery_lists.purge_finished, timedelta(days=7)),
+    (delivery_lists.purge_finished, timedelta(days=30)),
     (verdicts.purge_verdicts, timedelta(days=30)),
     (media.purge_media, timedelta(days=30)),
+    (media_hashes.purge_hashes, timedelta(days=30)),
     (keys.purge_keys, timedelta(days=30)),
     (attestations.purge_attestations, timedelta(days=1)),
     (mirror.purge_mirrored, timedelta(days=1)),
@@ -72,6 +76,8 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     # For so long a peer is judged by what its warnings came to.
     (alerts.purge_alerts, timedelta(days=90)),
     (doubts.purge_doubts, timedelta(days=30)),
+    # Whom nobody has heard of for a season is new again.
+    (acquaintances.purge_acquaintances, timedelta(days=90)),
     (errands.purge_errands, timedelta(days=30)),
     (whereabouts.purge_sightings, timedelta(days=30)),
 )

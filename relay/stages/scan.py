@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from db import media as media_table
 from db import verdicts
+from db.media_hashes import put_hashes
 from relay.model import Evidence, EvidenceBasis, Media, MediaReference
+from relay.tools.kept_hashes import build_hashes
 from relay.tools.reuse import is_reusable
 from scanner.report import Report, UnscannableReason, Verdict, report_from_json, report_to_json
 
@@ -121,7 +123,7 @@ async def _examine(
         if known is not None and is_reusable(known, declared_type):
             return known
     if begun is None:
-        report = await tools.scanning.scan(media.data, declared_type=declared_type)
+        begun, report = await tools.scanning.scan(media.data, declared_type=declared_type)
     else:
         report = await tools.scanning.finish(begun)
     now = tools.clock.now()
@@ -145,6 +147,7 @@ async def _examine(
                 scanned_at=now,
             ),
         )
+        await put_hashes(conn, build_hashes(begun, now=now))
         await media_table.finish_examination(conn, media.sha256, worker=tools.worker)
     return report
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.tools.kept_hashes import read_hashes
 from signatures.encoding import encode_base64url
 from signatures.jcs import digest_of_document
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
+    from db.media_hashes import MediaHashes
     from scanner.hashlist import HashList
     from scanner.report import PdqHash, Report, UnscannableReason
-    from scanner.scan import Begun, Scanner
+    from scanner.scan import Begun, Recheck, Scanner
     from signatures.strictjson import JsonObject
 
 _SALT_BYTES = 16
@@ -75,6 +77,8 @@ class Scanning:
         self._secret = secret
         self._turn = 0
         self._state = build_state(scanner.state().document, secret=secret, now=now)
+        # It changes with the state: whoever compares with these lists must find no verdict of before.
+        self._lists_digest = scanner.lists_digest
 
     @property
     def published_state(self) -> PublishedState:
@@ -104,12 +108,19 @@ class Scanning:
             self._scanner.state().document, secret=self._secret, now=self._state.as_of, turn=self._turn
         )
 
-    async def scan(self, data: bytes, *, declared_type: str | None) -> Report:
-        """Scan bytes in a thread; the thread waits for a sandboxed worker."""
+    async def scan(self, data: bytes, *, declared_type: str | None) -> tuple[Begun, Report]:
+        """Scan bytes in a thread, which waits for a sandboxed worker; return what there is to keep, too."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._executor, lambda: self._scanner.scan(data, declared_type=declared_type)
-        )
+        return await loop.run_in_executor(self._executor, self._scan, data, declared_type)
+
+    def _scan(self, data: bytes, declared_type: str | None) -> tuple[Begun, Report]:
+        begun = self._scanner.begin(data, declared_type=declared_type)
+        return begun, self._scanner.finish(begun)
+
+    @property
+    def lists_digest(self) -> bytes:
+        """The digest of the lists that media are compared with now."""
+        return self._lists_digest
 
     @property
     def costly_detectors(self) -> frozenset[str]:
@@ -128,6 +139,17 @@ class Scanning:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: self._scanner.finish(begun))
 
+    async def recheck(self, kept: Sequence[MediaHashes]) -> tuple[Recheck, ...]:
+        """Compare kept hashes with the lists as they are now, in a thread.
+
+        Raises:
+            MalformedError: Some were packed by another version.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._executor, lambda: tuple(self._scanner.recheck(*read_hashes(one)) for one in kept)
+        )
+
     async def hash_picture(self, data: bytes) -> PdqHash | UnscannableReason:
         """Compute the PDQ hash of a picture in a thread; the thread waits for a sandboxed worker."""
         loop = asyncio.get_running_loop()
@@ -139,6 +161,7 @@ class Scanning:
         await loop.run_in_executor(self._executor, lambda: self._scanner.replace_lists(lists))
         self._turn = 0
         self._state = build_state(self._scanner.state().document, secret=self._secret, now=now)
+        self._lists_digest = self._scanner.lists_digest
 
 
 @asynccontextmanager

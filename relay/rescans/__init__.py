@@ -1,0 +1,1 @@
+"""Compare what was seen before with hash lists that came later, in the background."""

@@ -1,0 +1,117 @@
+"""Go through what was seen, the newest first, after every change of the lists.
+
+What has been compared is noted beside the hashes, so that a relay that was stopped goes on where it was and
+several relays on one database do no harm to each other: each comparison may be made twice. To stop is an
+event: the page under way has some seconds to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from db import media_hashes
+from relay.logs import name_kinds
+from relay.rescans.compare import Compared, compare
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from relay.line import Tools
+
+_log = logging.getLogger(__name__)
+
+_PAGE: Final = 200
+"""Files compared before the loop looks whether it is to stop: some ten milliseconds against a million."""
+
+# Scans of deliveries come first: between two pages the decoders and the database are theirs.
+_BETWEEN_PAGES: Final = timedelta(milliseconds=20)
+# A change announces itself; this bounds what a lost word, or a scan under the lists of before, costs.
+_EVERY: Final = timedelta(minutes=10)
+_AFTER_ERROR: Final = timedelta(seconds=5)
+_GRACE: Final = timedelta(seconds=5)
+_LAST_DIGEST: Final = b"\xff" * 33
+_MARGIN: Final = timedelta(days=1)
+
+
+class RescanWorker:
+    """Compares kept hashes with the lists of this process."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def wake(self) -> None:
+        """Begin now: the lists have changed."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """End the page under way and begin no more."""
+        self._stopping.set()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Compare at once, after every change and now and then, until stopped."""
+        while not self._stopping.is_set():
+            self._changed.clear()
+            try:
+                await self._go_through()
+            except Exception as error:  # noqa: BLE001 (nothing may end the comparing for good)
+                # What was not noted as compared is compared again; the kind alone, since texts may quote.
+                _log.error("rescan_failed errors=%s", name_kinds(error))
+                await self._pause(self._stopping, _AFTER_ERROR)
+            else:
+                await self._pause(self._changed, _EVERY)
+
+    async def _go_through(self) -> None:
+        total = Compared()
+        # Clocks of other processes may be ahead.
+        place = (self._tools.clock.now() + _MARGIN, _LAST_DIGEST)
+        while not self._stopping.is_set():
+            kept = await self._list(place)
+            if not kept:
+                break
+            done = await self._compare(kept)
+            if done is None:
+                break
+            total = Compared(compared=total.compared + done.compared, matched=total.matched + done.matched)
+            place = (kept[-1].seen_at, kept[-1].sha256)
+            await self._pause(self._stopping, _BETWEEN_PAGES)
+        if total.compared:
+            _log.info("rescan_made compared=%d matched=%d", total.compared, total.matched)
+
+    async def _list(self, place: tuple[datetime, bytes]) -> tuple[media_hashes.MediaHashes, ...]:
+        lists_digest = self._tools.scans.scanning.lists_digest
+        async with self._tools.database.connection() as conn:
+            return await media_hashes.list_stale(conn, lists_digest, before=place, limit=_PAGE)
+
+    async def _compare(self, kept: tuple[media_hashes.MediaHashes, ...]) -> Compared | None:
+        """Compare one page; None where that was broken off to stop."""
+        patience = asyncio.timeout(None)
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(patience))
+            try:
+                async with patience:
+                    done = await compare(kept, tools=self._tools)
+            except TimeoutError:
+                if not patience.expired():
+                    raise
+                return None
+            finally:
+                watching.cancel()
+        self._tools.metrics.count_rescans(compared=done.compared, matched=done.matched)
+        return done
+
+    async def _watch(self, patience: asyncio.Timeout) -> None:
+        """Break off what does not end soon after the stop."""
+        await self._stopping.wait()
+        patience.reschedule(asyncio.get_running_loop().time() + _GRACE.total_seconds())
+
+    async def _pause(self, event: asyncio.Event, pause: timedelta) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause.total_seconds()):
+                await event.wait()
