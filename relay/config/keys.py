@@ -71,12 +71,26 @@ def list_sections() -> Iterator[tuple[str, str, tuple[Key, ...]]]:
         if section == "policy":
             yield from _list_policy_sections()
         else:
-            yield section, _one_line(model.__doc__), tuple(_keys_of(section, model))
+            yield from _list_nested_sections(section, model)
 
 
 def list_keys() -> tuple[Key, ...]:
     """List every key."""
     return tuple(key for _, _, keys in list_sections() for key in keys)
+
+
+def _list_nested_sections(section: str, model: type[BaseModel]) -> Iterator[tuple[str, str, tuple[Key, ...]]]:
+    """List a section, and after it the sections within it."""
+    yield section, _one_line(model.__doc__), tuple(_keys_of(section, model))
+    for name, info in model.model_fields.items():
+        if _is_section(info):
+            inner = info.annotation
+            assert isinstance(inner, type)  # noqa: S101 (for the type checker alone)
+            yield from _list_nested_sections(f"{section}.{name}", inner)
+
+
+def _is_section(info: FieldInfo) -> bool:
+    return isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
 
 
 def _list_policy_sections() -> Iterator[tuple[str, str, tuple[Key, ...]]]:
@@ -89,6 +103,8 @@ def _list_policy_sections() -> Iterator[tuple[str, str, tuple[Key, ...]]]:
 
 def _keys_of(section: str, model: type[BaseModel], instance: BaseModel | None = None) -> Iterator[Key]:
     for name, info in model.model_fields.items():
+        if _is_section(info):
+            continue
         default = getattr(instance, name) if instance is not None else info.default
         yield Key(
             section=section,

@@ -25,6 +25,7 @@ from relay.config.sections import (
     Server,
     Software,
 )
+from relay.config.services import Services, service_problems
 from relay.model import MediaDecision
 
 _STRICTNESS: Final = {MediaDecision.RELEASE: 0, MediaDecision.WITHHOLD: 1, MediaDecision.BLOCK: 2}
@@ -54,6 +55,7 @@ class Settings(Section):
     database: DatabaseSection = DatabaseSection()
     fetch: Fetch = Fetch()
     scanner: Scanner = Scanner()
+    services: Services = Services()
     policy: Policy = Policy()
     legal: Legal = Legal()
     attest: Attest = Attest()
@@ -126,6 +128,11 @@ def _contradictions(settings: Settings) -> list[str]:
             problems.append("backend.url is the relay's own address; give that of the server behind it")
     problems += _crowded_ports(settings)
     problems += _misplaced_media(settings.exchange)
+    problems += service_problems(
+        settings.services,
+        scans_restricted=settings.legal.scan_restricted,
+        csam_problems=csam_handling_problems(settings),
+    )
     if settings.uploads.enabled and not settings.uploads.secret.get_secret_value():
         problems.append(
             "uploads.enabled is on without uploads.secret; give the secret that Mastodon shows for the "

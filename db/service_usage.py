@@ -1,0 +1,35 @@
+"""Count the requests to each service on each day, over all relays on one database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from db.pool import Connection
+
+_SPEND: Final = """-- spend
+INSERT INTO service_usage AS u (service, day, used)
+SELECT $1, $2, $3 WHERE $3 <= $4
+ON CONFLICT (service, day) DO UPDATE
+SET used = u.used + excluded.used
+WHERE u.used + excluded.used <= $4
+RETURNING u.used
+"""
+
+
+async def spend(conn: Connection, service: str, day: date, *, requests: int, limit: int) -> int | None:
+    """Take requests out of a day's budget; return how many were taken in all, None where too few are left."""
+    used: int | None = await conn.fetchval(_SPEND, service, day, requests, limit)
+    return used
+
+
+_FIND_USED: Final = """-- find_used
+SELECT u.used FROM service_usage AS u WHERE u.service = $1 AND u.day = $2
+"""
+
+
+async def find_used(conn: Connection, service: str, day: date) -> int:
+    """Find how many requests were made to a service on a day."""
+    return await conn.fetchval(_FIND_USED, service, day) or 0

@@ -1,0 +1,183 @@
+"""Ask every service that is switched on, side by side, and put what they say into the report.
+
+Each is asked only if its breaker is closed, its budget of the day is not used up, and our own lists do not
+already say what it could say. Whatever keeps it from answering is an answer of its own: a failure, which is
+never taken for a no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from db.errors import DatabaseError
+from relay.config.services import CSAM, Asks, Sends
+from relay.services.answers import UNASKED, Answer, Answered, Failed, FailureKind, NotTaken, Question
+from relay.services.exposure import Exposure, may_be_sent
+from relay.services.http import MAX_CONNECTIONS
+from relay.services.merge import Consulted, merge
+from scanner.labels import Category
+from scanner.report import Basis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.clock import Clock
+    from relay.metrics import Metrics
+    from relay.services.answers import Service
+    from relay.services.breaker import Breaker
+    from relay.services.budget import Budget
+    from scanner.report import Report
+
+_log = logging.getLogger(__name__)
+
+_TURN_WITHIN_S: Final = 20.0
+"""How long a question waits for its turn: less than a backend waits at the gateway."""
+
+_SETTLED: Final = CSAM | {Category.NCII_KNOWN, Category.NCII_REPORTED, Category.NCII_SYNTHETIC}
+"""What no service could say anything graver than, and what is shown to nobody else without need. What a list
+says otherwise, that it is spam for instance, an admin may let pass, so that the services are asked."""
+
+_KNOWN: Final = frozenset({Basis.EXACT_HASH, Basis.NEAR_HASH})
+
+# An answer of the service about this very file; it works.
+_WORKS: Final = frozenset({FailureKind.REFUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One service and what stands before it.
+
+    Attributes:
+        service: The service.
+        asks: When it is asked.
+        breaker: Whether it is left alone.
+        budget: How often it may be asked yet.
+        turns: How many ask it at once.
+    """
+
+    service: Service
+    asks: Asks
+    breaker: Breaker
+    budget: Budget
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONNECTIONS))
+
+
+class Desk:
+    """All services that are switched on."""
+
+    def __init__(self, windows: Sequence[Window], *, sends: Sends, metrics: Metrics, clock: Clock) -> None:
+        self._windows = tuple(windows)
+        self._sends = sends
+        self._metrics = metrics
+        self._clock = clock
+
+    def takes(self, exposure: Exposure) -> bool:
+        """Tell whether the admin lets media that these people can see go to services."""
+        return bool(self._windows) and may_be_sent(exposure, self._sends)
+
+    def announce(self, report: Report) -> Report:
+        """Name in a report of our own detectors the services that were not asked yet."""
+        return merge(
+            report,
+            [
+                Consulted(
+                    facts=window.service.facts,
+                    answer=None if window.service.count_requests(report) else NotTaken(),
+                )
+                for window in self._windows
+            ],
+        )
+
+    async def ask(self, data: bytes, report: Report) -> Report:
+        """Ask about some bytes, and return the report with all answers in it.
+
+        Args:
+            data: The bytes.
+            report: What our own detectors say of them, all of them.
+        """
+        question = Question(data=data, report=report)
+        async with asyncio.TaskGroup() as group:
+            asking = [group.create_task(self._consult(window, question)) for window in self._windows]
+        return merge(report, [one.result() for one in asking])
+
+    async def _consult(self, window: Window, question: Question) -> Consulted:
+        facts = window.service.facts
+        if window.asks is Asks.UNMATCHED and is_settled(question.report):
+            return Consulted(facts=facts, answer=None)
+        requests = window.service.count_requests(question.report)
+        answer = await self._ask(window, question, requests) if requests else NotTaken()
+        self._metrics.count_service_answer(service=facts.name, outcome=_word_of(answer))
+        if isinstance(answer, Failed):
+            _log.warning("service_failed service=%s reason=%s", facts.name, answer.kind.value)
+        return Consulted(facts=facts, answer=answer)
+
+    async def _ask(self, window: Window, question: Question, requests: int) -> Answer:
+        try:
+            async with asyncio.timeout(_TURN_WITHIN_S):
+                await window.turns.acquire()
+        except TimeoutError:
+            return Failed(kind=FailureKind.BUSY)
+        try:
+            return await self._ask_in_turn(window, question, requests)
+        finally:
+            window.turns.release()
+
+    async def _ask_in_turn(self, window: Window, question: Question, requests: int) -> Answer:
+        breaker, name = window.breaker, window.service.facts.name
+        if not breaker.admit():
+            return Failed(kind=FailureKind.BREAKER_OPEN)
+        try:
+            left = await _spend(window.budget, requests)
+            if isinstance(left, Failed):
+                answer: Answer = left
+            else:
+                self._metrics.set_service_budget(service=name, left=left)
+                start = self._clock.monotonic()
+                answer = await window.service.ask(question)
+                self._metrics.observe_step(step=f"service_{name}", seconds=self._clock.monotonic() - start)
+        except BaseException:
+            # Whoever waited has gone: it says nothing about the service.
+            breaker.abandon()
+            raise
+        _note(breaker, answer)
+        self._metrics.set_service_breaker(service=name, is_open=breaker.is_open)
+        return answer
+
+
+def is_settled(report: Report) -> bool:
+    """Tell whether a list of our own already knows the media as abuse: no service needs to be asked."""
+    return any(
+        not finding.advisory and finding.basis in _KNOWN and finding.category in _SETTLED
+        for finding in report.findings
+    )
+
+
+async def _spend(budget: Budget, requests: int) -> int | Failed:
+    try:
+        left = await budget.spend(requests)
+    except DatabaseError:
+        return Failed(kind=FailureKind.UNCOUNTED)
+    return Failed(kind=FailureKind.OVER_BUDGET) if left is None else left
+
+
+def _note(breaker: Breaker, answer: Answer) -> None:
+    if not isinstance(answer, Failed) or answer.kind in _WORKS:
+        breaker.succeed()
+    elif answer.kind in UNASKED:
+        breaker.abandon()
+    else:
+        breaker.fail(answer.retry_after)
+
+
+def _word_of(answer: Answer) -> str:
+    """Name an answer by whether there is one, never by what it says."""
+    match answer:
+        case Answered():
+            return "answered"
+        case NotTaken():
+            return "not_taken"
+        case Failed(kind=kind):
+            return kind.value
