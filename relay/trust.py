@@ -229,13 +229,14 @@ def audit_rate(standing: Standing, *, now: datetime, groups: int = 1, risk: floa
         standing: Of the peer whose word is relied on.
         now: The time.
         groups: Trust groups of trusted peers that have attested a scan of the same bytes, this one included.
-        risk: How unusual the item is, in [0, 1]: a first author, a new domain, a cheap local score.
+        risk: How unusual the item is, in [0, 1]: a first author, a new domain. It counts no more where enough
+            groups have scanned the very bytes, which says more about them than who brings them.
     """
     if not standing.is_trusted or standing.scrutiny:
         return 1.0
     rate = _own_rate(standing, now=now)
     if groups >= ENOUGH_GROUPS and rate < 1.0:
-        rate = SHARED_FLOOR
+        return SHARED_FLOOR
     return rate + (1.0 - rate) * min(max(risk, 0.0), 1.0)
 
 

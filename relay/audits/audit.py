@@ -26,17 +26,19 @@ from relay.stages.consult import consult_digest
 from relay.stages.decide import judge
 from relay.stages.gather import recall_words
 from relay.stages.record import record_rescan
-from relay.stages.rely import learn
-from relay.trust import ENOUGH_GROUPS, Audited
+from relay.stages.rely import fits, learn
+from relay.trust import ENOUGH_GROUPS, SHARED_FLOOR, Audited
+from scanner.sniff import sniff
 from signatures.errors import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from db.mirror import MirroredAttestation
     from db.reliance import Reliance
     from relay.exchange.peer_tools import PeerTools
+    from relay.exchange.standings import Word
     from relay.line import Tools
     from relay.model import MediaOutcome
     from scanner.report import Report
@@ -108,9 +110,10 @@ async def audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
 
 
 async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
-    is_by_chance = due.audit_rate < 1.0
+    # What few are audited of, because enough had scanned it already, is not spared for the same reason again.
+    may_be_skipped = SHARED_FLOOR < due.audit_rate < 1.0
     words = await recall_words(due.sha256, tools=tools.peers)
-    if is_by_chance and count_groups(words) >= ENOUGH_GROUPS:
+    if may_be_skipped and await _is_scanned_by_enough(due, words, tools=tools):
         return Ended(outcome=_SKIPPED)
     outcome = await _look_again(due, tools=tools)
     if outcome is None:
@@ -125,6 +128,21 @@ async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
     if isinstance(result, Ended):
         await learn(report, words, due.sha256, tools=tools.peers)
     return result
+
+
+async def _is_scanned_by_enough(due: Reliance, words: Sequence[Word], *, tools: AuditTools) -> bool:
+    """Tell whether enough others say that they scanned the bytes as they are here."""
+    if count_groups(words) < ENOUGH_GROUPS:
+        return False
+    async with tools.line.memory.open_account() as account:
+        data = await asyncio.to_thread(tools.peers.retained.find, due.sha256)
+        if data is None:
+            return False
+        await account.grow(len(data))
+        size, found = len(data), sniff(data)
+    return count_groups(one for one in words if fits(one, due.sha256, size=size, media_type=found)) >= (
+        ENOUGH_GROUPS
+    )
 
 
 async def _look_again(due: Reliance, *, tools: AuditTools) -> MediaOutcome | None:

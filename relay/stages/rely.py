@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from db import peers, reliance, standings
 from relay.exchange.comparing import has_objection, is_agreement
+from relay.exchange.risk import decide_risk, find_unusual
 from relay.exchange.standings import choose_word, count_groups, decide_standing
 from relay.exchange.weighing import Given, weigh_audit
 from relay.tools.spool import SpoolFullError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from relay.model import Media, MediaReference
     from relay.trust import Standing
     from scanner.report import Report
+    from scanner.sniff import MediaType
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ async def rely(
     report: Report,
     *,
     tools: PeerTools,
-    risk: float = 0.0,
+    author: str | None = None,
 ) -> Word | None:
     """Rely on a peer's word, and note it, so that it can be made up for; None where none suffices.
 
@@ -68,7 +70,7 @@ async def rely(
         reference: Where they can be had again.
         report: What our lists say about them.
         tools: Where it is noted.
-        risk: How unusual the media is, in [0, 1]; what is unusual is audited more often.
+        author: Who pointed at the media, if that is known: what is new is audited more often.
 
     Raises:
         DatabaseError: It could not be noted; nothing is relied on.
@@ -80,6 +82,7 @@ async def rely(
     word = choose_word(fitting, now=now)
     if word is None:
         return None
+    risk = await _find_risk(word, reference, author=author, tools=tools, now=now)
     rate = audit_rate(word.standing, now=now, groups=count_groups(fitting), risk=risk)
     due_at = now + tools.chance() * AUDIT_WITHIN if tools.chance() < rate else None
     if due_at is not None and not await _retain(media, reference, tools=tools):
@@ -90,6 +93,23 @@ async def rely(
             return None
         await _note(conn, word, media, reference, rate=rate, due_at=due_at, now=now)
     return word
+
+
+async def _find_risk(
+    word: Word, reference: MediaReference, *, author: str | None, tools: PeerTools, now: datetime
+) -> float:
+    # It was verified when it was received; whether over TLS was decided then.
+    body = parse_attestation(word.attestation.object, allow_http=True).body
+    async with tools.database.transaction(waits_for_disk=False) as conn:
+        unusual = await find_unusual(
+            conn,
+            author=author,
+            url="" if reference.is_inline else reference.url,
+            issuer=body.issuer,
+            media_type=body.media_type,
+            now=now,
+        )
+    return decide_risk(unusual)
 
 
 async def learn(report: Report, words: Sequence[Word], sha256: bytes, *, tools: PeerTools) -> None:
@@ -146,17 +166,20 @@ def build_given(word: Word) -> Given:
     )
 
 
-def _fits(word: Word, sha256: bytes, report: Report) -> bool:
+def fits(word: Word, sha256: bytes, *, size: int, media_type: MediaType | None) -> bool:
     """Tell whether an attestation describes the bytes as they are, as one that was made of them does."""
     # It was verified when it was received; whether over TLS was decided then.
     body = parse_attestation(word.attestation.object, allow_http=True).body
-    found = report.facts.media_type
     return (
         body.sha256 == sha256
-        and body.size == report.facts.size
-        and found is not None
-        and body.media_type == found.value
+        and body.size == size
+        and media_type is not None
+        and body.media_type == media_type.value
     )
+
+
+def _fits(word: Word, sha256: bytes, report: Report) -> bool:
+    return fits(word, sha256, size=report.facts.size, media_type=report.facts.media_type)
 
 
 async def _retain(media: Media, reference: MediaReference, *, tools: PeerTools) -> bool:

@@ -189,6 +189,12 @@ def test_honest_disagreement_is_told_from_lying(finding: OwnFinding, audited: Au
     assert compare(finding) is audited
 
 
+def test_who_brings_it_counts_no_more_where_enough_have_scanned_the_very_bytes() -> None:
+    trusted = standing(Tier.TRUSTED, credit=1e9)
+    assert audit_rate(trusted, now=NOW, groups=ENOUGH_GROUPS - 1, risk=0.3) == pytest.approx(0.37)
+    assert audit_rate(trusted, now=NOW, groups=ENOUGH_GROUPS, risk=0.3) == SHARED_FLOOR
+
+
 @given(
     credit=st.floats(0, 1e9),
     groups=st.integers(0, 50),

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db import audit as audit_log
-from db import cases, reliance, standings
+from db import cases, mirror, reliance, standings
+from db.mirror import MirroredAttestation
 from db.peers import Tier
 from relay.audits.audit import PATIENCE, AuditTools, Ended, PutOff, audit
 from relay.audits.worker import AuditWorker, decide_nap
+from relay.exchange.intake import admit
 from relay.model import EvidenceBasis, MediaDecision
 from relay.stages.rely import AUDIT_WITHIN
-from relay.trust import Standing
+from relay.trust import SHARED_FLOOR, Standing
 from signatures.attestation import parse_attestation
 from signatures.jcs import digest_of_document
 from tests.e2e.world import wait_until
@@ -132,6 +134,36 @@ async def test_where_enough_others_have_scanned_by_then_an_audit_is_spared(
         await relay.examine(data, header=other.attest(data))
     assert await _audit(relay) == Ended(outcome="skipped")
     assert relay.detector.asked == 0
+
+
+@pytest.mark.parametrize("changes", [{"size": 1}, {"media_type": "image/jpeg"}])
+async def test_others_that_speak_of_other_bytes_than_these_spare_no_audit(
+    changes: dict[str, object], relay: Trusting, alpha: Issuer
+) -> None:
+    data = await _rely_on(relay, alpha, 1)
+    for name in ("beta", "gamma"):
+        other = Issuer(domain=f"{name}.example")
+        await other.introduce(relay.database)
+        await other.stand(relay.database, trusted())
+        await relay.examine(data, header=other.attest(data, **changes))
+    assert await _audit(relay) == Ended(outcome="agrees")
+
+
+async def test_the_few_audits_of_what_enough_had_scanned_before_are_made_all_the_same(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    data = encode(marker(1), "PNG")
+    others = [Issuer(domain=f"{name}.example") for name in ("beta", "gamma")]
+    for one in others:
+        await one.introduce(relay.database)
+        await one.stand(relay.database, trusted())
+        async with relay.database.connection() as conn:
+            found = await admit(one.attest(data), database=relay.database, now=relay.clock.now())
+            assert isinstance(found, MirroredAttestation)
+            await mirror.put_mirrored(conn, (found,))
+    relay.draw = SHARED_FLOOR / 2
+    await _rely_on(relay, alpha, 1)
+    assert await _audit(relay) == Ended(outcome="agrees")
 
 
 async def test_peers_of_one_operator_are_one_voice(relay: Trusting, alpha: Issuer) -> None:

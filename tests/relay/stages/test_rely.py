@@ -13,12 +13,13 @@ from db.mirror import MirroredAttestation
 from db.peers import Tier
 from relay.exchange import tiers
 from relay.exchange.intake import admit
+from relay.exchange.risk import MAX_RISK, NEW_FOR
 from relay.model import EvidenceBasis, MediaDecision
 from relay.stages import gather
 from relay.stages.attest import is_attestable
 from relay.stages.gather import Reach, recall_words
 from relay.stages.rely import AUDIT_WITHIN, rely
-from relay.trust import Standing
+from relay.trust import RATE_FLOOR, Standing
 from scanner.canary import draw_canary
 from scanner.report import RunOutcome
 from tests.fediverse.clock import START
@@ -182,9 +183,35 @@ async def test_the_coin_seals_the_bytes_for_an_audit_within_the_hour(relay: Trus
     outcome = await relay.examine(DATA, header=alpha.attest(DATA))
     assert outcome.evidence.basis is EvidenceBasis.PEER
     (noted,) = await _relied(relay)
-    assert noted.audit_rate == pytest.approx(0.1)
+    assert noted.audit_rate >= RATE_FLOOR
     assert noted.due_at == START + 0.05 * AUDIT_WITHIN
     assert relay.tools.retained.find(noted.sha256) == DATA
+
+
+async def test_what_is_new_is_audited_more_often_until_it_is_known(relay: Trusting, alpha: Issuer) -> None:
+    rates: list[float] = []
+
+    async def rely_on(number: int, *, sender: str, url: str) -> None:
+        data = encode(marker(number), "PNG")
+        now = relay.clock.now()
+        word = alpha.attest(data, published=now, end_time=now + timedelta(days=1))
+        await relay.examine(data, header=word, sender=sender, at=reference(url))
+        (noted,) = await _relied(relay, data)
+        rates.append(round(noted.audit_rate, 4))
+
+    author, place = "https://social.example/users/alice", "https://files.social.example/1.png"
+    await rely_on(1, sender=author, url=place)
+    relay.clock.advance(NEW_FOR)
+    await rely_on(2, sender=author, url=place)
+    await rely_on(3, sender="https://social.example/users/bob", url=place)
+    await rely_on(4, sender=author, url="https://elsewhere.example/1.png")
+    # What is new stays so for a day, however much of it there is.
+    await rely_on(5, sender=author, url="https://elsewhere.example/2.png")
+    highest = RATE_FLOOR + (1 - RATE_FLOOR) * MAX_RISK
+    assert rates[0] == pytest.approx(highest, abs=1e-3)
+    assert rates[1] == pytest.approx(RATE_FLOOR, abs=1e-3)
+    assert rates[1] < rates[2] < rates[0]
+    assert rates[1] < rates[3] == rates[4] < rates[0]
 
 
 async def test_the_same_word_about_the_same_bytes_is_tossed_for_once(relay: Trusting, alpha: Issuer) -> None:
