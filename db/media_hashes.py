@@ -33,17 +33,21 @@ class MediaHashes:
     seen_at: datetime
 
 
+# A later scan does not count as the comparison: whoever compares also sees to what follows on the backend.
 _PUT_HASHES: Final = """-- put_media_hashes
 INSERT INTO media_hashes AS h (sha256, sha1, md5, pictures, lists_digest, seen_at)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (sha256) DO UPDATE
-SET pictures = excluded.pictures, lists_digest = excluded.lists_digest, seen_at = excluded.seen_at
+SET pictures = excluded.pictures, seen_at = excluded.seen_at
 WHERE h.seen_at <= excluded.seen_at
 """
 
 
 async def put_hashes(conn: Connection, hashes: MediaHashes) -> None:
-    """Keep the hashes of some media in place of those of an earlier scan."""
+    """Keep the hashes of some media in place of those of an earlier scan.
+
+    What it was compared with stays as it was noted.
+    """
     await conn.execute(
         _PUT_HASHES,
         hashes.sha256,

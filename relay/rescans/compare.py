@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from db import media as seen_media
-from db import media_hashes, verdicts
+from db import cases, media_hashes, verdicts
 from relay.logs import name_kinds
 from relay.model import Door, Evidence, EvidenceBasis, Location, MediaDecision, MediaReference
 from relay.revisit import follow_up, look_again
@@ -80,9 +80,10 @@ async def _see_to(kept: MediaHashes, recheck: Recheck, *, tools: Tools) -> bool:
         return False
     async with tools.database.connection() as conn:
         latest = await verdicts.find_latest(conn, kept.sha256)
+        has_case = bool(await cases.list_cases_about(conn, kept.sha256))
     known = () if latest is None else _decisive(report_from_json(latest.report).findings)
-    if deciding and {_source(one) for one in deciding} <= {_source(one) for one in known}:
-        # It was stopped on the same grounds when it came.
+    if has_case and deciding and {_source(one) for one in deciding} <= {_source(one) for one in known}:
+        # It was stopped on the same grounds before, and a person sees to it.
         return False
     outcome = await look_again(kept.sha256, tools=tools) or await _judge_kept(kept, recheck, tools=tools)
     if outcome is None or outcome.decision is MediaDecision.RELEASE:
