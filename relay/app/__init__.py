@@ -21,8 +21,10 @@ from relay.app.ground import open_ground
 from relay.app.line import open_line
 from relay.audits.audit import AuditTools
 from relay.audits.worker import AuditWorker
+from relay.config import csam_handling_problems
 from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers
+from relay.own_lists import OwnListKeeper, OwnListTools
 from relay.rescans.worker import RescanWorker
 from relay.tools.hash_lists import ListWatch
 from relay.tools.own_media import open_upstream_client
@@ -73,6 +75,7 @@ class Relay:
         rescans: What compares media seen before with lists that came later.
         audits: What scans, now and then, what a peer's word has spared us.
         reader: What reads the feeds of our peers; None where the admin does not want it.
+        own_lists: What makes lists of what moderators uphold; None where the admin does not want it.
         talk: What else goes on between us and other relays.
         list_watch: What loads the hash lists again when they change.
     """
@@ -88,14 +91,15 @@ class Relay:
     rescans: RescanWorker
     audits: AuditWorker
     reader: FeedReader | None
+    own_lists: OwnListKeeper | None
     talk: tuple[Loop, ...]
     list_watch: ListWatch
 
     @property
     def loops(self) -> tuple[Loop, ...]:
         """All that goes on until it is told to stop."""
-        reading = () if self.reader is None else (self.reader,)
-        return (*self.talk, *reading, self.workers, self.errands, self.rescans, self.audits)
+        wanted = tuple(one for one in (self.reader, self.own_lists) if one is not None)
+        return (*self.talk, *wanted, self.workers, self.errands, self.rescans, self.audits)
 
 
 @asynccontextmanager
@@ -128,6 +132,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             rescans=rescans,
             audits=AuditWorker(AuditTools(line=tools, peers=asking.tools, name=ground.name)),
             reader=answering.reader,
+            own_lists=_build_own_lists(ground) if settings.scanner.own_lists else None,
             talk=_list_talk(answering),
             list_watch=ListWatch(
                 scanning=ground.scanning,
@@ -181,6 +186,16 @@ def _build_errands(ground: Ground, tools: Tools, *, upstream: GuardedClient) -> 
             metrics=ground.metrics,
             clock=ground.clock,
             name=ground.name,
+        )
+    )
+
+
+def _build_own_lists(ground: Ground) -> OwnListKeeper:
+    return OwnListKeeper(
+        OwnListTools(
+            database=ground.database,
+            clock=ground.clock,
+            handles_csam=not csam_handling_problems(ground.settings),
         )
     )
 

@@ -251,6 +251,9 @@ class Scanner(Section):
     classifier_advisory: bool = True
     """Whether classifiers only label and report. Otherwise what they find is withheld for a person to
     decide."""
+    own_lists: bool = True
+    """Whether what moderators uphold becomes hash lists of your own, one a category, so that copies that were
+    resized or cropped wait for a ruling, too. The lists are brought up to date once a day."""
     canary: bool = True
     """Whether the drawn test picture is recognised, with which the whole line can be tried out."""
     accept_weaker_sandbox: tuple[Measure, ...] = ()
