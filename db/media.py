@@ -157,6 +157,20 @@ async def list_urls_of(conn: Connection, sha256: bytes, *, limit: int) -> tuple[
     return tuple(row["url"] for row in await conn.fetch(_LIST_URLS_OF, sha256, limit))
 
 
+_WAS_PUBLIC: Final = """-- was_public
+SELECT EXISTS (
+    SELECT 1 FROM delivery_media AS m
+    JOIN deliveries AS d ON d.id = m.delivery_id
+    WHERE m.sha256 = $1 AND d.audience = 'public'
+)
+"""
+
+
+async def was_public(conn: Connection, sha256: bytes) -> bool:
+    """Tell whether a post that everybody may read is known to have pointed at these bytes."""
+    return bool(await conn.fetchval(_WAS_PUBLIC, sha256))
+
+
 _FIND_DELIVERIES_WITH: Final = """-- find_deliveries_with
 SELECT DISTINCT m.delivery_id FROM delivery_media AS m WHERE m.sha256 = $1 ORDER BY m.delivery_id LIMIT $2
 """

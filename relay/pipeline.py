@@ -31,7 +31,7 @@ from relay.line import (
     Tools,
     Vanished,
 )
-from relay.looks import look, weigh
+from relay.looks import choose_scans, look, weigh
 from relay.model import (
     Activity,
     Audience,
@@ -48,6 +48,7 @@ from relay.model import (
     MediaReference,
     Sender,
 )
+from relay.services.exposure import Exposure
 from relay.stages.attest import attest
 from relay.stages.authenticate import (
     Authenticated,
@@ -226,12 +227,16 @@ async def examine(stored: StoredDelivery, *, tools: Tools) -> Decision:
     is_complete = not (activity.is_truncated or named.is_truncated or len(references) > MAX_REFERENCES)
     gate = asyncio.Semaphore(_SIDE_BY_SIDE)
     # Whoever is asked about bytes learns that somebody here may see them.
-    reach = Reach.ASKING if stored.audience == Audience.PUBLIC else Reach.AT_HAND
+    is_public = stored.audience == Audience.PUBLIC
+    reach = Reach.ASKING if is_public else Reach.AT_HAND
+    exposure = Exposure.PUBLIC if is_public else Exposure.RESTRICTED
 
     async def examine_in_turn(reference: MediaReference) -> Evidence:
         try:
             async with asyncio.timeout_at(deadline), gate:
-                return await examine_media(reference, tools=tools, reach=reach, sender=stored.sender_actor)
+                return await examine_media(
+                    reference, tools=tools, reach=reach, sender=stored.sender_actor, exposure=exposure
+                )
         except TimeoutError:
             return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=FetchFailure.TIMEOUT)
 
@@ -255,6 +260,7 @@ async def examine_media(
     tools: Tools,
     reach: Reach = Reach.NOWHERE,
     sender: str | None = None,
+    exposure: Exposure = Exposure.UNSTATED,
 ) -> Evidence:
     """Turn one media reference into evidence.
 
@@ -263,6 +269,7 @@ async def examine_media(
         tools: What the line works with.
         reach: How far to go for the word of a peer.
         sender: Who pointed at it, whose server's relay may know it.
+        exposure: Who can see it anyway.
     """
     async with tools.memory.open_account() as account:
         media = await fetch(
@@ -270,7 +277,7 @@ async def examine_media(
         )
         if not isinstance(media, Media):
             return Evidence(reference=reference, basis=EvidenceBasis.FETCH, failure=media)
-        outcome = await look(media, reference, tools=tools, reach=reach, sender=sender)
+        outcome = await look(media, reference, tools=tools, reach=reach, sender=sender, exposure=exposure)
     return outcome.evidence
 
 
@@ -302,10 +309,12 @@ async def find_outcome(
     Raises:
         DatabaseError: It cannot be known; nothing is released.
     """
-    state = tools.scans.scanning.state_digest
-    evidence = await consult_digest(
-        sha256, reference.declared_type, reference, database=tools.database, state_digest=state
-    )
+    scans = await choose_scans(sha256, Exposure.UNSTATED, tools=tools)
+    evidence: Evidence | None = None
+    for state in dict.fromkeys((tools.scans.state_digest, scans.state_digest)):
+        evidence = evidence or await consult_digest(
+            sha256, reference.declared_type, reference, database=tools.database, state_digest=state
+        )
     if evidence is None:
         return None
     outcome = judge(evidence, tools.policy)

@@ -15,6 +15,7 @@ from relay import assembly
 from relay.backends.adapters import open_adapter
 from relay.backends.standin import open_standin
 from relay.selftest import open_selftest_origin
+from relay.services.opening import list_documents
 from relay.tools.authority import require_authority
 from relay.tools.database import open_owned_database
 from relay.tools.fetching import open_guarded_client
@@ -145,7 +146,13 @@ async def _open_scanner(
     scanner = await asyncio.to_thread(stack.enter_context, open_scanner(scanner_settings))
     threads = (scanner_settings.workers or len(os.sched_getaffinity(0))) * 2
     scanning = await stack.enter_async_context(
-        open_scanning(scanner, threads=threads, secret=secret, now=clock.now())
+        open_scanning(
+            scanner,
+            threads=threads,
+            secret=secret,
+            now=clock.now(),
+            services=list_documents(settings.services),
+        )
     )
     await load_lists_into(scanning, database, now=clock.now())
     return scanning

@@ -8,6 +8,7 @@ from relay import assembly
 from relay.backends.choice import Backends
 from relay.backends.client import open_backend
 from relay.pipeline import Tools
+from relay.services.opening import open_desk
 from relay.stages.attest import AttestTools
 from relay.stages.scan import ScanTools
 from relay.tools.flights import open_flights
@@ -43,6 +44,9 @@ async def open_line(stack: AsyncExitStack, ground: Ground, *, peers: PeerTools) 
             database=ground.database,
             clock=clock,
             worker=ground.name,
+            services=await enter(
+                open_desk(settings.services, database=ground.database, metrics=ground.metrics, clock=clock)
+            ),
         ),
         spool=open_spool(settings.server.data_dir / "spool", max_bytes=settings.hold.spool_bytes),
         backends=Backends(

@@ -14,6 +14,7 @@ from relay import assembly
 from relay.backends.adapters import open_adapter, open_pictrs
 from relay.errors import ConfigError
 from relay.metrics import Metrics
+from relay.services.opening import list_documents, open_desk
 from relay.stages.scan import ScanTools
 from relay.sweep.examine import SweepTools
 from relay.sweep.local import LocalSource
@@ -82,8 +83,12 @@ async def open_sweep_tools(
         secret = load_or_create_keys(data_dir).secret
         scanner = await asyncio.to_thread(stack.enter_context, open_scanner(scanner_settings))
         width = workers * _FILES_PER_WORKER
-        scanning = await enter(open_scanning(scanner, threads=width, secret=secret, now=clock.now()))
+        services = list_documents(settings.services)
+        scanning = await enter(
+            open_scanning(scanner, threads=width, secret=secret, now=clock.now(), services=services)
+        )
         await load_lists_into(scanning, database, now=clock.now())
+        metrics = Metrics()
         tools = SweepTools(
             database=database,
             scans=ScanTools(
@@ -92,12 +97,15 @@ async def open_sweep_tools(
                 database=database,
                 clock=clock,
                 worker=holder,
+                services=await enter(
+                    open_desk(settings.services, database=database, metrics=metrics, clock=clock)
+                ),
             ),
             spool=open_spool(data_dir / "spool", max_bytes=settings.hold.spool_bytes),
             policy=assembly.build_policy(settings),
             acting=assembly.build_acting(settings, abilities=abilities),
             memory=MemoryBudget(),
-            metrics=Metrics(),
+            metrics=metrics,
             clock=clock,
             max_media_bytes=settings.fetch.max_media_bytes,
         )

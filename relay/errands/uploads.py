@@ -26,6 +26,7 @@ from relay.model import (
     Place,
 )
 from relay.pipeline import look
+from relay.services.exposure import Exposure
 from relay.stages.act import plan_for_outcome
 from relay.stages.attest import attest
 from relay.stages.fetch import fetch
@@ -140,7 +141,8 @@ async def _examine_one(
             if not isinstance(media, Media):
                 tools.metrics.count_fetch_failure(reason=media.value)
                 return media
-            outcome = await look(media, reference, tools=tools)
+            exposure = Exposure.PUBLIC if status.is_public else Exposure.RESTRICTED
+            outcome = await look(media, reference, tools=tools, exposure=exposure)
     except TimeoutError:
         return FetchFailure.TIMEOUT
     place = Place(object_id=status.uri, actor_id=status.actor, may_be_removed=True)

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import timedelta
 
     from scanner.report import Finding, Report
+    from signatures.strictjson import JsonObject
 
 
 class FailureKind(StrEnum):
@@ -102,7 +102,7 @@ class Facts:
     version: str
     essential: bool
     advisory: bool
-    state: Mapping[str, object]
+    state: JsonObject
 
 
 class Service(Protocol):

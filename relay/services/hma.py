@@ -126,7 +126,7 @@ def describe(settings: Hma) -> Facts:
         advisory=False,
         state={
             "what": settings.what.value,
-            "categories": sorted({category.value for category in settings.categories.values()}),
+            "categories": [*sorted({category.value for category in settings.categories.values()})],
             "banks": len(settings.categories),
         },
     )

@@ -24,14 +24,24 @@ if TYPE_CHECKING:
     from relay.config.services import Services
     from relay.metrics import Metrics
     from relay.services.answers import Facts, Service
+    from signatures.strictjson import JsonObject
 
 _MAX_CREDENTIALS_BYTES: Final = 4_096
 """A name and a password, or a key."""
 
 
-def list_facts(settings: Services) -> tuple[Facts, ...]:
-    """Say what others may know of the services that are switched on."""
-    return tuple(_describe(one) for one in settings.by_name.values() if one.enabled)
+def list_documents(settings: Services) -> tuple[JsonObject, ...]:
+    """Say what others may know of the services that are switched on, as of any detector."""
+    return tuple(
+        {
+            "name": facts.name,
+            "version": facts.version,
+            "essential": facts.essential,
+            "advisory": facts.advisory,
+            "state": dict(facts.state),
+        }
+        for facts in (describe(one) for one in settings.by_name.values() if one.enabled)
+    )
 
 
 @asynccontextmanager
@@ -114,7 +124,8 @@ def _with_header(settings: ServiceSettings, url: str, name: str, value: str) -> 
     return Address(url=url, timeout_s=settings.timeout_s, headers={name: value} if value else {})
 
 
-def _describe(settings: ServiceSettings) -> Facts:
+def describe(settings: ServiceSettings) -> Facts:
+    """Say what others may know of a service."""
     match settings:
         case Arachnid():
             return arachnid.describe(settings)

@@ -1,13 +1,14 @@
 """Scan: examine bytes once, however many deliveries point at them, and remember the verdict.
 
 Within this process the callers share one flight; between processes the database's claim lets one
-relay look while the others wait for its verdict, at most as long as its lease.
+relay look while the others wait for its verdict, at most as long as its lease. Services of others are asked
+last, and what they say is part of the verdict that is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from scanner.report import Report, UnscannableReason, Verdict, report_from_json,
 if TYPE_CHECKING:
     from db.pool import Database
     from relay.clock import Clock
+    from relay.services.desk import Desk
     from relay.tools.flights import Flights
     from relay.tools.scanning import Scanning
     from scanner.scan import Begun
@@ -44,6 +46,7 @@ class ScanTools:
         database: Where verdicts are kept and examinations claimed.
         clock: The time.
         worker: The name of this process.
+        services: The services of others that are asked, too; None where nothing is to leave this machine.
     """
 
     scanning: Scanning
@@ -51,6 +54,17 @@ class ScanTools:
     database: Database
     clock: Clock
     worker: str
+    services: Desk | None = None
+
+    @property
+    def state_digest(self) -> bytes:
+        """Under what verdicts are kept: that with the services, or that of the scanner alone."""
+        return self.scanning.local_digest if self.services is None else self.scanning.state_digest
+
+
+def keep_here(tools: ScanTools) -> ScanTools:
+    """Return tools that tell no service anything; their verdicts are those of the scanner alone."""
+    return replace(tools, services=None)
 
 
 async def begin(
@@ -71,10 +85,13 @@ async def begin(
         flights: Who is being looked up now.
     """
     declared_type = media.content_type or reference.declared_type
-    return await flights.share(
+    begun = await flights.share(
         (media.sha256, declared_type, state_digest),
         lambda: tools.scanning.begin(media.data, declared_type=declared_type),
     )
+    if tools.services is None:
+        return begun
+    return replace(begun, report=tools.services.announce(begun.report), is_whole=False)
 
 
 async def scan(
@@ -126,6 +143,8 @@ async def _examine(
         begun, report = await tools.scanning.scan(media.data, declared_type=declared_type)
     else:
         report = await tools.scanning.finish(begun)
+    if tools.services is not None:
+        report = await tools.services.ask(media.data, report)
     now = tools.clock.now()
     # The decision, which rests on the verdict, is stored after it and waits for the disk for both.
     async with tools.database.transaction(waits_for_disk=False) as conn:

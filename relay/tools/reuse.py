@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from scanner.report import UnscannableReason, Verdict
+from scanner.report import RunOutcome, UnscannableReason, Verdict
 from scanner.settings import TypeCheck
 from scanner.sniff import agrees
 
@@ -24,6 +24,9 @@ def is_reusable(report: Report, declared_type: str | None) -> bool:
     if report.verdict is Verdict.MATCH:
         return report.reason not in _PASSING
     if report.reason in _PASSING or report.reason is UnscannableReason.TYPE_MISMATCH:
+        return False
+    if any(run.outcome is RunOutcome.FAILED for run in report.detectors):
+        # Released for want of an answer that was not needed: the next look asks again.
         return False
     found = report.facts.media_type
     return found is None or agrees(declared_type, found, TypeCheck.EXACT)

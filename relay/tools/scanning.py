@@ -70,13 +70,20 @@ class Scanning:
     """The scanner, awaited."""
 
     def __init__(
-        self, scanner: Scanner, executor: ThreadPoolExecutor, *, secret: bytes, now: datetime
+        self,
+        scanner: Scanner,
+        executor: ThreadPoolExecutor,
+        *,
+        secret: bytes,
+        now: datetime,
+        services: Sequence[JsonObject] = (),
     ) -> None:
         self._scanner = scanner
         self._executor = executor
         self._secret = secret
+        self._services = tuple(services)
         self._turn = 0
-        self._state = build_state(scanner.state().document, secret=secret, now=now)
+        self._state, self._local_digest = self._build_states(now)
         # It changes with the state: whoever compares with these lists must find no verdict of before.
         self._lists_digest = scanner.lists_digest
 
@@ -89,6 +96,11 @@ class Scanning:
     def state_digest(self) -> bytes:
         """Under what verdicts are kept."""
         return self._state.digest
+
+    @property
+    def local_digest(self) -> bytes:
+        """Under what verdicts are kept that rest on our own detectors alone, without any service."""
+        return self._local_digest
 
     def count_restarts(self) -> int:
         """Count the decoder processes that crashed or were killed since the start."""
@@ -104,9 +116,16 @@ class Scanning:
     def salt_anew(self) -> None:
         """Give the present state another digest, because it was taken back under the one it has."""
         self._turn += 1
-        self._state = build_state(
-            self._scanner.state().document, secret=self._secret, now=self._state.as_of, turn=self._turn
-        )
+        self._state, self._local_digest = self._build_states(self._state.as_of)
+
+    def _build_states(self, now: datetime) -> tuple[PublishedState, bytes]:
+        """Build the state, and the digest of what it is without services."""
+        document = self._scanner.state().document
+        local = build_state(document, secret=self._secret, now=now, turn=self._turn)
+        if not self._services:
+            return local, local.digest
+        whole = {**document, "detectors": [*document["detectors"], *self._services]}
+        return build_state(whole, secret=self._secret, now=now, turn=self._turn), local.digest
 
     async def scan(self, data: bytes, *, declared_type: str | None) -> tuple[Begun, Report]:
         """Scan bytes in a thread, which waits for a sandboxed worker; return what there is to keep, too."""
@@ -125,7 +144,7 @@ class Scanning:
     @property
     def costly_detectors(self) -> frozenset[str]:
         """The names of the detectors that a peer's word could spare; empty where there are none."""
-        return self._scanner.costly_detectors
+        return self._scanner.costly_detectors | {str(one["name"]) for one in self._services}
 
     async def begin(self, data: bytes, *, declared_type: str | None) -> Begun:
         """Look bytes up in the lists, in a thread, without the costly detectors."""
@@ -160,18 +179,31 @@ class Scanning:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._executor, lambda: self._scanner.replace_lists(lists))
         self._turn = 0
-        self._state = build_state(self._scanner.state().document, secret=self._secret, now=now)
+        self._state, self._local_digest = self._build_states(now)
         self._lists_digest = self._scanner.lists_digest
 
 
 @asynccontextmanager
 async def open_scanning(
-    scanner: Scanner, *, threads: int, secret: bytes, now: datetime
+    scanner: Scanner,
+    *,
+    threads: int,
+    secret: bytes,
+    now: datetime,
+    services: Sequence[JsonObject] = (),
 ) -> AsyncIterator[Scanning]:
-    """Give a scanner its threads."""
+    """Give a scanner its threads.
+
+    Args:
+        scanner: The scanner.
+        threads: How many.
+        secret: The installation's own, with which states are salted.
+        now: The time.
+        services: What others may know of the services that are asked after the scanner.
+    """
     executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="scan")
     try:
-        yield Scanning(scanner, executor, secret=secret, now=now)
+        yield Scanning(scanner, executor, secret=secret, now=now, services=services)
     finally:
         # Without waiting: the scanner is closed next, which ends the scans that are still running.
         executor.shutdown(wait=False, cancel_futures=True)
