@@ -11,8 +11,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from db import media as seen_media
 from db import cases, media_hashes, verdicts
+from db import media as seen_media
 from relay.logs import name_kinds
 from relay.model import Door, Evidence, EvidenceBasis, Location, MediaDecision, MediaReference
 from relay.revisit import follow_up, look_again
