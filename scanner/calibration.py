@@ -18,16 +18,20 @@ A calibration is a file `calibration.json` beside the model:
 `files` pins every file that is read; `labels` names every label of the model, those that mean nothing with
 null. `measured_on` is the number of harmless pictures on which the rate of false positives was measured;
 both are null where it was not. `advisory` (true where left out) says whether findings are reported without
-deciding.
+deciding. `precision` (`auto` where left out) fixes the arithmetic with which the thresholds were measured.
+
+A zero-shot model has no labels of its own: `prompts` gives each label the sentences that describe it, and a
+picture's score is how well it fits them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from scanner.classifier_precision import AUTO, Precision
 from scanner.errors import MalformedError
 from scanner.labels import Category
 from scanner.preprocess import PREPROCESS_VERSION
@@ -41,6 +45,10 @@ MAX_CALIBRATION_BYTES: Final = 1 << 20
 MAX_LABELS: Final = 4096
 MAX_TEXT_CHARS: Final = 64
 """Names and versions end in reports, which peers store."""
+MAX_PROMPTS: Final = 64
+"""Of one label; published sets of prompts have up to 80 for a whole model, and each costs a run."""
+MAX_PROMPT_CHARS: Final = 256
+"""The text models in use read 64 to 77 tokens."""
 FORMAT: Final = 1
 PERMILLE: Final = 1000
 MILLION: Final = 1_000_000
@@ -52,6 +60,7 @@ _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 _KEYS: Final = frozenset({"format", "name", "version", "preprocess", "files", "labels"})
 _RULE_KEYS: Final = frozenset({"category", "threshold_permille"})
+_OPTIONAL_KEYS: Final = frozenset({"advisory", "precision", "prompts"})
 _OPTIONAL_RULE_KEYS: Final = frozenset({"label", "false_positives_per_million", "measured_on"})
 
 
@@ -84,6 +93,8 @@ class Calibration:
         advisory: Whether findings are reported without deciding.
         files: SHA-256 of every file of the model, by name.
         labels: What each label of the model means; None where it means nothing.
+        precision: The arithmetic in which the model runs; None where the machine decides.
+        prompts: The sentences that describe each label of a zero-shot model; empty for other models.
     """
 
     name: str
@@ -91,6 +102,19 @@ class Calibration:
     advisory: bool
     files: Mapping[str, bytes]
     labels: Mapping[str, LabelRule | None]
+    precision: Precision | None = None
+    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def model_state(self) -> dict[str, object]:
+        """What decides the scores: scores of the same state may be compared."""
+        state: dict[str, object] = {
+            "preprocess": PREPROCESS_VERSION,
+            "files": {name: digest.hex() for name, digest in sorted(self.files.items())},
+        }
+        if self.prompts:
+            state["prompts"] = {name: list(texts) for name, texts in sorted(self.prompts.items())}
+        return state
 
     @property
     def state(self) -> dict[str, object]:
@@ -98,8 +122,7 @@ class Calibration:
         return {
             "name": self.name,
             "version": self.version,
-            "preprocess": PREPROCESS_VERSION,
-            "files": {name: digest.hex() for name, digest in sorted(self.files.items())},
+            **self.model_state,
             "thresholds": {
                 name: {
                     "category": str(rule.category),
@@ -112,8 +135,12 @@ class Calibration:
         }
 
 
-def parse_calibration(data: bytes) -> Calibration:
+def parse_calibration(data: bytes, *, is_draft: bool = False) -> Calibration:
     """Parse a calibration strictly: unknown, missing and twofold keys are errors.
+
+    Args:
+        data: The file.
+        is_draft: Whether it may leave all labels without a meaning, as it does before it was measured.
 
     Raises:
         MalformedError: with the key that is wrong and what it should be.
@@ -124,7 +151,7 @@ def parse_calibration(data: bytes) -> Calibration:
         document = json.loads(data.decode("utf-8"), object_pairs_hook=_no_twins)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"{CALIBRATION_NAME} cannot be used: it is not JSON with unique keys") from error
-    fields = _object(document, "the file", required=_KEYS, optional=frozenset({"advisory"}))
+    fields = _object(document, "the file", required=_KEYS, optional=_OPTIONAL_KEYS)
     if fields["format"] != FORMAT:
         _refuse(f"`format` must be {FORMAT}")
     if fields["preprocess"] != PREPROCESS_VERSION:
@@ -140,8 +167,29 @@ def parse_calibration(data: bytes) -> Calibration:
         version=_text(fields["version"], "`version`"),
         advisory=advisory,
         files=_files(fields["files"]),
-        labels=_labels(fields["labels"]),
+        labels=_labels(fields["labels"], is_draft=is_draft),
+        precision=_precision(fields.get("precision", AUTO)),
+        prompts=_prompts(fields["prompts"], fields["labels"]) if "prompts" in fields else {},
     )
+
+
+def _precision(value: object) -> Precision | None:
+    if value == AUTO:
+        return None
+    if not isinstance(value, str) or value not in tuple(Precision):
+        _refuse(f"`precision` must be {AUTO}, {', '.join(Precision)}")
+    return Precision(value)
+
+
+def _prompts(value: object, labels: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict) or value.keys() != labels.keys():
+        _refuse("`prompts` must give sentences for exactly the labels that `labels` names")
+    prompts: dict[str, tuple[str, ...]] = {}
+    for name, texts in value.items():
+        if not isinstance(texts, list) or not 0 < len(texts) <= MAX_PROMPTS:
+            _refuse(f"`prompts` of {name[:MAX_TEXT_CHARS]!r} must be a list of 1 to {MAX_PROMPTS} sentences")
+        prompts[name] = tuple(_text(one, "a sentence in `prompts`", MAX_PROMPT_CHARS) for one in texts)
+    return prompts
 
 
 def _files(value: object) -> dict[str, bytes]:
@@ -155,12 +203,15 @@ def _files(value: object) -> dict[str, bytes]:
     }
 
 
-def _labels(value: object) -> dict[str, LabelRule | None]:
+def _labels(value: object, *, is_draft: bool) -> dict[str, LabelRule | None]:
     if not isinstance(value, dict) or not 0 < len(value) <= MAX_LABELS:
         _refuse(f"`labels` must name every label of the model (at most {MAX_LABELS:,})")
     labels = {name: None if rule is None else _rule(name, rule) for name, rule in value.items()}
-    if not any(labels.values()):
-        _refuse("`labels` gives no label a meaning, so the classifier would never say anything")
+    if not is_draft and not any(labels.values()):
+        _refuse(
+            "`labels` gives no label a meaning, so the classifier would never say anything; name a category "
+            "and a threshold for those that matter (`breakwater classifier add` takes --map)"
+        )
     return labels
 
 
@@ -209,9 +260,9 @@ def _matching(value: object, pattern: re.Pattern[str], what: str, wanted: str) -
     return value
 
 
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_CHARS or not value.isprintable():
-        _refuse(f"{what} must be a text of 1 to {MAX_TEXT_CHARS} printable characters")
+def _text(value: object, what: str, longest: int = MAX_TEXT_CHARS) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
+        _refuse(f"{what} must be a text of 1 to {longest} printable characters")
     return value
 
 

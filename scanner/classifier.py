@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from scanner.classifier_batching import MicroBatcher
+from scanner.classifier_precision import Device, Precision
 from scanner.detector import DetectorResult, Need, Sample
 from scanner.preprocess import IDENTITY, UNIT, prepare
 from scanner.report import Basis, Finding
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from scanner.calibration import Calibration, LabelRule
 
 PERMILLE: Final = 1000
+_DIGEST_CHARS: Final = 12
+"""Of the digests in a version: enough to tell an installation's models apart."""
 THREADS: Final = 1
 """Threads of torch inside one picture. On two cores a second thread makes one picture about a tenth faster
 and two pictures at once slower, so pictures run beside each other instead."""
@@ -38,6 +42,8 @@ class Classifier:
     Attributes:
         labels: What the columns of the scores mean.
         runtime: The versions of the libraries that compute the scores.
+        precision: The arithmetic in which it runs.
+        device: Where it runs.
     """
 
     def __init__(
@@ -49,11 +55,29 @@ class Classifier:
         side: int,
         mean: tuple[float, float, float] = IDENTITY,
         std: tuple[float, float, float] = UNIT,
+        precision: Precision = Precision.FP32,
+        device: Device = Device.CPU,
         at_once: int | None = None,
     ) -> None:
+        """Wrap a model.
+
+        Args:
+            labels: What the columns of the scores mean.
+            runtime: The versions of the libraries that compute the scores.
+            infer: From pictures, float32 [N, 3, side, side], to scores, float32 [N, labels], both in the
+                memory of the processor.
+            side: Of the model's input, in pixels.
+            mean: Of each colour, subtracted.
+            std: Of each colour, divided by.
+            precision: The arithmetic of `infer`.
+            device: Where `infer` runs. For a graphics processor pictures of many callers run together.
+            at_once: Pictures at a time on the processor; None for one per processor.
+        """
         self.labels = labels
         self.runtime = runtime
-        self._infer = infer
+        self.precision = precision
+        self.device = device
+        self._infer = MicroBatcher(infer) if device is Device.CUDA else infer
         self._side = side
         self._mean = mean
         self._std = std
@@ -63,17 +87,21 @@ class Classifier:
     def score(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score frames, RGB uint8 [F, H, W, 3], as float32 [F, labels] in [0, 1].
 
-        Frames run one by one: on a processor a batch is no faster, and the scores of a frame then do not
-        depend on its neighbours.
+        On a processor frames run one by one: a batch is no faster there, and the scores of a frame then do
+        not depend on its neighbours. On a graphics processor they may, by less than a thousandth.
         """
         import torch  # noqa: PLC0415 - a relay without classifiers never loads torch
 
-        scores = np.empty((len(frames), len(self.labels)), dtype=np.float32)
-        with self._permits, torch.inference_mode():
-            for row, frame in enumerate(frames):
-                picture = prepare(frame, side=self._side, mean=self._mean, std=self._std)
-                scores[row] = self._infer(picture)[0].numpy()
-        return scores
+        if len(frames) == 0:
+            return np.empty((0, len(self.labels)), dtype=np.float32)
+        with torch.inference_mode():
+            if self.device is Device.CUDA:
+                return self._infer(torch.cat([self._prepare(frame) for frame in frames])).numpy()
+            with self._permits:
+                return torch.cat([self._infer(self._prepare(frame)) for frame in frames]).numpy()
+
+    def _prepare(self, frame: NDArray[np.uint8]) -> torch.Tensor:
+        return prepare(frame, side=self._side, mean=self._mean, std=self._std)
 
 
 def set_threads(threads: int = THREADS) -> None:
@@ -81,6 +109,18 @@ def set_threads(threads: int = THREADS) -> None:
     import torch  # noqa: PLC0415 - a relay without classifiers never loads torch
 
     torch.set_num_threads(threads)
+
+
+def model_of(version: str) -> str:
+    """Return what of a detector's version names the model and its arithmetic, the thresholds left out.
+
+    Scores that were given under versions of the same model may be compared.
+    """
+    return version.rpartition("+")[2].partition(".")[0]
+
+
+def _digest(document: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:_DIGEST_CHARS]
 
 
 class ClassifierDetector:
@@ -92,7 +132,6 @@ class ClassifierDetector:
 
     def __init__(self, classifier: Classifier, calibration: Calibration) -> None:
         self._classifier = classifier
-        self._calibration = calibration
         self._rules: tuple[tuple[int, LabelRule], ...] = tuple(
             (column, rule)
             for column, name in enumerate(classifier.labels)
@@ -100,9 +139,10 @@ class ClassifierDetector:
         )
         self.name = calibration.name
         self.advisory = calibration.advisory
-        self.state: dict[str, object] = calibration.state | {"runtime": dict(classifier.runtime)}
-        digest = hashlib.sha256(json.dumps(self.state, sort_keys=True).encode()).hexdigest()
-        self.version = f"{calibration.version}+{digest[:12]}"
+        arithmetic = {"precision": str(classifier.precision), "device": str(classifier.device)}
+        self.state: dict[str, object] = calibration.state | arithmetic | {"runtime": dict(classifier.runtime)}
+        model = _digest(calibration.model_state | arithmetic)
+        self.version = f"{calibration.version}+{model}.{_digest(self.state)}"
 
     def detect(self, sample: Sample) -> DetectorResult:
         """Score the frames and report every label whose highest score reaches its threshold."""

@@ -20,8 +20,15 @@ MAX_MODEL_BYTES: Final = 8 << 30
 CONFIG_NAME: Final = "config.json"
 PREPROCESSOR_NAME: Final = "preprocessor_config.json"
 INDEX_NAME: Final = "model.safetensors.index.json"
+TOKENIZER_NAME: Final = "tokenizer.json"
+TOKENIZER_CONFIG_NAME: Final = "tokenizer_config.json"
+ONNX_SUFFIX: Final = ".onnx"
+ONNX_DATA_SUFFIXES: Final = (".onnx_data", ".onnx.data")
+"""As the exporters in use name the weights that do not fit into the graph's own file."""
+SAFETENSORS_SUFFIX: Final = ".safetensors"
 REQUIRED: Final = (CONFIG_NAME, PREPROCESSOR_NAME)
-_COPY_BYTES: Final = 1 << 20
+PROMPTED: Final = (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME)
+"""What a zero-shot model needs beside, to read its sentences."""
 
 
 def verify_digest(name: str, data: bytes, pins: Mapping[str, bytes]) -> None:
@@ -33,8 +40,12 @@ def verify_digest(name: str, data: bytes, pins: Mapping[str, bytes]) -> None:
     _verify(name, hashlib.sha256(data).digest(), pins)
 
 
-def read_calibration(folder: Path) -> Calibration:
+def read_calibration(folder: Path, *, is_draft: bool = False) -> Calibration:
     """Read a directory's calibration and check that it pins a whole model.
+
+    Args:
+        folder: Of the model.
+        is_draft: Whether all labels may still be without a meaning.
 
     Raises:
         MalformedError: there is none, it cannot be parsed, or it pins too little or something else than
@@ -42,21 +53,29 @@ def read_calibration(folder: Path) -> Calibration:
     """
     try:
         with (folder / CALIBRATION_NAME).open("rb") as file:
-            calibration = parse_calibration(file.read(MAX_CALIBRATION_BYTES + 1))
+            calibration = parse_calibration(file.read(MAX_CALIBRATION_BYTES + 1), is_draft=is_draft)
     except OSError as error:
         raise MalformedError(
-            f"the classifier's directory has no readable {CALIBRATION_NAME}; write one that pins its files"
+            f"the classifier's directory has no readable {CALIBRATION_NAME}; `breakwater classifier add` "
+            "writes one that pins its files"
         ) from error
-    for name in REQUIRED:
+    required = (*REQUIRED, *PROMPTED) if calibration.prompts else REQUIRED
+    for name in required:
         if name not in calibration.files:
             raise MalformedError(f"{CALIBRATION_NAME} must pin {name}")
-    if not any(name.endswith(".safetensors") for name in calibration.files):
-        raise MalformedError(f"{CALIBRATION_NAME} must pin the weights, a file that ends in .safetensors")
+    weights = [name for name in calibration.files if name.endswith(SAFETENSORS_SUFFIX)]
+    graphs = [name for name in calibration.files if name.endswith(ONNX_SUFFIX)]
+    if not (bool(weights) ^ (len(graphs) == 1)) or len(graphs) > 1:
+        raise MalformedError(
+            f"{CALIBRATION_NAME} must pin the weights: files that end in {SAFETENSORS_SUFFIX}, or one that "
+            f"ends in {ONNX_SUFFIX}, but not both"
+        )
     for name in calibration.files:
-        if not name.endswith(".safetensors") and name not in {*REQUIRED, INDEX_NAME}:
+        is_data = bool(graphs) and name.endswith(ONNX_DATA_SUFFIXES)
+        if name not in {*required, *weights, *graphs, INDEX_NAME} and not is_data:
             raise MalformedError(
-                f"{CALIBRATION_NAME} pins {name}, but only safetensors weights and their configuration are "
-                "loaded"
+                f"{CALIBRATION_NAME} pins {name}, but only safetensors weights or an ONNX graph and their "
+                "configuration are loaded"
             )
     return calibration
 
@@ -80,6 +99,18 @@ def copy_pinned(folder: Path, target: Path, calibration: Calibration) -> None:
         except OSError as error:
             raise MalformedError(f"{name}, which {CALIBRATION_NAME} pins, cannot be read") from error
         _verify(name, digest, calibration.files)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the model's configuration.
+
+    Raises:
+        MalformedError: it is not a JSON object, or asks for code.
+    """
+    config = read_json(folder / CONFIG_NAME)
+    if "auto_map" in config:
+        raise MalformedError(f"{CONFIG_NAME} asks for code of its own, which is never run; use another model")
+    return config
 
 
 def read_json(path: Path) -> dict[str, Any]:
