@@ -78,7 +78,7 @@ async def note_reliance(
 _RENEW_RELIANCE: Final = """-- renew_reliance
 UPDATE reliance AS r
 SET key_id = $4, attestation_id = $5, url = $6, relied_at = $7, audit_rate = $8, due_at = $9,
-    worker = NULL, outcome = NULL, finished_at = NULL
+    worker = NULL, outcome = NULL, finished_at = NULL, ground = NULL
 WHERE r.sha256 = $1 AND r.issuer = $2 AND r.profile = $3
     AND r.finished_at IS NOT NULL AND r.attestation_id <> $5
 RETURNING r.id
@@ -107,11 +107,11 @@ async def renew_reliance(
 
 _NOTE_AUDITED: Final = """-- note_audited
 INSERT INTO reliance AS r (
-    sha256, issuer, profile, key_id, attestation_id, url, relied_at, audit_rate, outcome, finished_at
+    sha256, issuer, profile, key_id, attestation_id, url, relied_at, audit_rate, outcome, finished_at, ground
 )
-VALUES ($1, $2, $3, $4, $5, '', $7, 1, $6, $7)
+VALUES ($1, $2, $3, $4, $5, '', $7, 1, $6, $7, $8)
 ON CONFLICT (sha256, issuer, profile) DO UPDATE
-SET outcome = excluded.outcome, finished_at = excluded.finished_at
+SET outcome = excluded.outcome, finished_at = excluded.finished_at, ground = excluded.ground
 WHERE r.finished_at IS NULL
 RETURNING r.id
 """
@@ -127,13 +127,16 @@ async def note_audited(
     attestation_id: str,
     outcome: str,
     now: datetime,
+    ground: str = "scan",
 ) -> bool:
     """Note what a scan of our own says about a peer's word, relied on or not; False if that was known.
 
     The same word about the same bytes is so weighed once, however often they are scanned.
     """
     return (
-        await conn.fetchval(_NOTE_AUDITED, sha256, issuer, profile, key_id, attestation_id, outcome, now)
+        await conn.fetchval(
+            _NOTE_AUDITED, sha256, issuer, profile, key_id, attestation_id, outcome, now, ground
+        )
         is not None
     )
 
@@ -262,3 +265,16 @@ GROUP BY 1
 async def count_outcomes(conn: Connection, issuer: str) -> dict[str, int]:
     """Count what was let go on an issuer's word, by what an audit found, 'due' or 'not_audited'."""
     return {row["outcome"]: int(row["count"]) for row in await conn.fetch(_COUNT_OUTCOMES, issuer)}
+
+
+_COUNT_GROUNDS: Final = """-- count_grounds
+SELECT r.ground, count(*) AS count
+FROM reliance AS r
+WHERE r.issuer = $1 AND r.outcome IN ('disagrees', 'contradicts') AND r.ground IS NOT NULL
+GROUP BY 1
+"""
+
+
+async def count_grounds(conn: Connection, issuer: str) -> dict[str, int]:
+    """Count the audits that went against an issuer, by what they rest on (the words of the table's check)."""
+    return {row["ground"]: int(row["count"]) for row in await conn.fetch(_COUNT_GROUNDS, issuer)}

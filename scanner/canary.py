@@ -55,6 +55,8 @@ _LETTERS: Final = {
 }
 """Seven rows of five pixels each, the leftmost pixel the highest bit."""
 _LETTER_WIDTH: Final = 5
+_FOAM_FLAKES: Final = 64
+"""Enough that no two canaries are alike, and too few to be seen by what compares pictures."""
 _STORED_BLOCK: Final = 65_535
 """Source: RFC 1951 section 3.2.4: a stored block holds at most 65,535 bytes."""
 
@@ -63,6 +65,22 @@ _STORED_BLOCK: Final = 65_535
 def draw_canary() -> bytes:
     """Draw the canary as a PNG of 512 x 512 pixels; the same bytes always."""
     return _encode_png(_draw())
+
+
+def draw_fresh_canary(chance: bytes) -> bytes:
+    """Draw the canary with some foam on its sea, in bytes that there never were.
+
+    Its looks are those of the canary, so that the list knows it; its digest nobody can know before it is
+    shown.
+
+    Args:
+        chance: Random octets, 16 or more; the same give the same picture.
+    """
+    dice = np.random.default_rng(int.from_bytes(chance))
+    picture = _draw()
+    y, x = dice.integers((_HORIZON, 0), (SIDE, SIDE), size=(_FOAM_FLAKES, 2)).T
+    picture[y, x] = _FOAM
+    return _encode_png(picture)
 
 
 def canary_list() -> HashList:

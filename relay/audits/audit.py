@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from db import media, mirror, peer_states, peers, reliance
-from relay.exchange.client import PeerFailure
+from db import canaries, media, mirror, reliance
+from relay.audits.canaries import judge_canary
+from relay.audits.judging import Judged
+from relay.audits.openings import judge_confirmed
+from relay.audits.states import PATIENCE, find_state
 from relay.exchange.comparing import compare_report, has_objection, is_agreement
 from relay.exchange.intake import Rejected, admit
 from relay.exchange.standings import count_groups
-from relay.exchange.weighing import Given, weigh_audit
+from relay.exchange.weighing import Given, Ground, weigh_audit
 from relay.model import Door, FetchFailure, Location, Media, MediaDecision, MediaReference
 from relay.pipeline import look
 from relay.stages.act import find_places_of, plan_for_outcome
@@ -32,8 +35,7 @@ from scanner.sniff import sniff
 from signatures.errors import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
     from db.mirror import MirroredAttestation
     from db.reliance import Reliance
@@ -44,10 +46,6 @@ if TYPE_CHECKING:
     from scanner.report import Report
 
 _log = logging.getLogger(__name__)
-
-PATIENCE: Final = timedelta(hours=24)
-"""How long a peer has to say what its scanner was when it attested what we found; and how long we try to have
-the bytes again."""
 
 _TRY_AGAIN: Final = timedelta(minutes=15)
 # Where the same bytes were elsewhere, too: a handful is enough to have them again, if anybody has.
@@ -110,6 +108,10 @@ async def audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
 
 
 async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
+    async with tools.line.database.connection() as conn:
+        is_ours = await canaries.is_canary(conn, due.sha256)
+    if is_ours:
+        return await _weigh_canary(due, tools=tools)
     # What few are audited of, because enough had scanned it already, is not spared for the same reason again.
     may_be_skipped = SHARED_FLOOR < due.audit_rate < 1.0
     words = await recall_words(due.sha256, tools=tools.peers)
@@ -195,15 +197,23 @@ async def _weigh(due: Reliance, report: Report, *, tools: AuditTools) -> AuditRe
     word = await _find_word(due, tools=tools)
     if word is None:
         return Ended(outcome=_RESCANNED)
-    if is_agreement(report, tools.peers.costly):
-        audited = Audited.AGREES
-    elif not has_objection(report):
+    if not is_agreement(report, tools.peers.costly) and not has_objection(report):
         return Ended(outcome=Audited.NOT_COMPARABLE.value)
-    else:
-        compared = await _compare(due, word, report, tools=tools)
-        if compared is None:
-            return PutOff()
-        audited = compared
+    return await _conclude(due, await _judge(due, word, report, tools=tools), tools=tools)
+
+
+async def _weigh_canary(due: Reliance, *, tools: AuditTools) -> AuditResult:
+    """Hold against a peer that it attested a canary of ours: what that shows needs no scan."""
+    word = await _find_word(due, tools=tools)
+    if word is None:
+        return Ended(outcome=_RESCANNED)
+    judged = await judge_canary(word, relied_at=due.relied_at, tools=tools.peers)
+    return await _conclude(due, judged, tools=tools)
+
+
+async def _conclude(due: Reliance, judged: Judged | None, *, tools: AuditTools) -> AuditResult:
+    if judged is None:
+        return PutOff()
     given = Given(
         sha256=due.sha256,
         issuer=due.issuer,
@@ -212,8 +222,15 @@ async def _weigh(due: Reliance, report: Report, *, tools: AuditTools) -> AuditRe
         attestation_id=due.attestation_id,
     )
     async with tools.line.database.transaction() as conn:
-        await weigh_audit(conn, given, audited, now=tools.line.clock.now(), on_doubt=tools.peers.on_doubt)
-    return Ended(outcome=audited.value)
+        await weigh_audit(
+            conn,
+            given,
+            judged.audited,
+            ground=judged.ground,
+            now=tools.line.clock.now(),
+            on_doubt=tools.peers.on_doubt,
+        )
+    return Ended(outcome=judged.audited.value)
 
 
 async def _find_word(due: Reliance, *, tools: AuditTools) -> MirroredAttestation | None:
@@ -229,37 +246,17 @@ async def _find_word(due: Reliance, *, tools: AuditTools) -> MirroredAttestation
     return stored[0]
 
 
-async def _compare(
+async def _judge(
     due: Reliance, word: MirroredAttestation, report: Report, *, tools: AuditTools
-) -> Audited | None:
-    """Compare with what the peer says its scanner was; None while it may still say so."""
-    theirs = await _find_state(word, tools=tools)
+) -> Judged | None:
+    """Compare with what the peer says its scanner was and made of it; None while it may still say so."""
+    ours = tools.line.scans.scanning.published_state.document
+    if not has_objection(report):
+        return await judge_confirmed(word, report, ours=ours, relied_at=due.relied_at, tools=tools.peers)
+    theirs = await find_state(word, tools=tools.peers)
     if theirs is not None:
-        ours = tools.line.scans.scanning.published_state.document
-        return compare_report(report, ours=ours, theirs=theirs)
+        return Judged(audited=compare_report(report, ours=ours, theirs=theirs))
     if tools.line.clock.now() - due.relied_at < PATIENCE:
         return None
     # Whoever never says what it scanned with could not be held to anything it attests.
-    return Audited.DISAGREES
-
-
-async def _find_state(word: MirroredAttestation, *, tools: AuditTools) -> Mapping[str, Any] | None:
-    database = tools.line.database
-    async with database.connection() as conn:
-        known = await peer_states.find_peer_state(conn, word.issuer, word.state_digest)
-        peer = await peers.find_peer(conn, word.issuer)
-    if known is not None or peer is None:
-        return known
-    document = await tools.peers.asker.state(peer, word.state_digest)
-    if isinstance(document, PeerFailure):
-        _log.warning("peer_state_not_fetched peer=%s reason=%s", peer.domain, document.reason.value)
-        return None
-    async with database.transaction(waits_for_disk=False) as conn:
-        await peer_states.put_peer_state(
-            conn,
-            word.issuer,
-            state_digest=word.state_digest,
-            document=document,
-            now=tools.line.clock.now(),
-        )
-    return document
+    return Judged(audited=Audited.DISAGREES, ground=Ground.UNOPENED)

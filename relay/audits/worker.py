@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from db import reliance
 from relay.audits.audit import Ended, audit
+from relay.audits.canaries import note_attested
 from relay.logs import name_kinds
 from relay.stages.rely import AUDIT_WITHIN
 
@@ -59,6 +60,8 @@ class AuditWorker:
             try:
                 claimed = await self._claim()
                 if claimed is None:
+                    if await note_attested(tools=self._tools.peers):
+                        continue
                     await self._tidy()
                     await self._nap()
                 else:

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from db.feed import FeedItem, FeedKind
+from relay.exchange.commitments import MAX_OPENING_BYTES
 from relay.exchange.envelopes import cut_listing, cut_members, cut_table
 from relay.exchange.prefixes import Prefix, pad_prefixes
 from relay.exchange.signing import verify_answer
@@ -216,6 +217,17 @@ class PeerClient:
             return parse_json_object(answer.body, max_bytes=_MAX_SHORT_BYTES, max_depth=MAX_OBJECT_DEPTH)
         except MalformedError as error:
             return _malformed(error)
+
+    async def opening(self, peer: Peer, commitment: bytes) -> bytes | PeerFailure:
+        """Ask what a commitment in a peer's attestation is of.
+
+        Returns:
+            What it answered, signed by the peer; whether it is what the digest is of is not checked here.
+        """
+        answer = await self._ask(
+            peer, "GET", f"/commitments/{digest_multibase(commitment)}", max_bytes=MAX_OPENING_BYTES
+        )
+        return answer if isinstance(answer, PeerFailure) else answer.body
 
     async def send_alert(self, peer: Peer, alert: bytes) -> PeerFailure | None:
         """Send a signed alert; None if the peer has it."""

@@ -34,6 +34,7 @@ class PeerAsker(Protocol):
         self, peer: Peer, prefixes: Sequence[Prefix]
     ) -> tuple[bytes, ...] | PeerFailure: ...
     async def state(self, peer: Peer, digest: bytes) -> JsonObject | PeerFailure: ...  # noqa: D102
+    async def opening(self, peer: Peer, commitment: bytes) -> bytes | PeerFailure: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

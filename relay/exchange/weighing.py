@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from db import audit, peers, reliance, standings
@@ -16,6 +17,7 @@ from relay.exchange.standings import APPROVED, build_stored, decide_standing
 from relay.trust import Audited, weigh
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from db.peers import Peer
@@ -26,10 +28,40 @@ _log = logging.getLogger(__name__)
 
 _RELAY: Final = "relay"
 
-_REASONS: Final = {
-    Audited.CONTRADICTS: "it attested what its own lists hold",
-    Audited.DISAGREES: "its attestations disagree with our scans more often than honest ones do",
+_TOO_OFTEN: Final = "its attestations disagree with our scans more often than honest ones do"
+
+
+class Ground(StrEnum):
+    """What the outcome of an audit rests on."""
+
+    SCAN = "scan"
+    """What a scan of our own found, or did not."""
+    SCORES = "scores"
+    """The scores that it had committed to, beside our own of the same model."""
+    OPENING = "opening"
+    """It opened a commitment as something else than what it had signed."""
+    UNOPENED = "unopened"
+    """It answers, but did not say in a day what its scanner was, or what it had committed to."""
+    CANARY = "canary"
+    """It attested a canary of ours that its lists must have known."""
+
+
+_HARD: Final[Mapping[Ground, str]] = {
+    Ground.SCAN: "it attested what its own lists hold",
+    Ground.OPENING: "it opened a commitment as something else than what it had signed",
+    Ground.CANARY: "it attested a canary of ours, which its own lists hold: it signs without looking",
 }
+
+
+def explain_demotion(audited: Audited, ground: Ground) -> str:
+    """Say why a peer went into quarantine, in words that go on after "because"."""
+    if audited is Audited.CONTRADICTS:
+        return _HARD.get(ground, _HARD[Ground.SCAN])
+    if ground is Ground.SCORES:
+        return f"{_TOO_OFTEN}; at last its scores were others than ours of the same model"
+    if ground is Ground.UNOPENED:
+        return f"{_TOO_OFTEN}; at last it did not open what it had committed to"
+    return _TOO_OFTEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +107,13 @@ class Weighed:
 
 
 async def weigh_audit(
-    conn: Connection, given: Given, audited: Audited, *, now: datetime, on_doubt: OnDoubt | None = None
+    conn: Connection,
+    given: Given,
+    audited: Audited,
+    *,
+    now: datetime,
+    ground: Ground = Ground.SCAN,
+    on_doubt: OnDoubt | None = None,
 ) -> Weighed | None:
     """Note what a scan of our own says about a peer's word, and move its standing.
 
@@ -86,6 +124,7 @@ async def weigh_audit(
         given: Whose word about what.
         audited: What was found.
         now: The time.
+        ground: What that rests on.
         on_doubt: Told if the peer becomes doubtful.
 
     Raises:
@@ -103,6 +142,7 @@ async def weigh_audit(
         key_id=given.key_id,
         attestation_id=given.attestation_id,
         outcome=audited.value,
+        ground=ground.value,
         now=now,
     )
     if not is_new:
@@ -119,7 +159,7 @@ async def weigh_audit(
     )
     rescans = 0
     if after.tier is Tier.QUARANTINED:
-        rescans = await demote(conn, peer, _REASONS[audited], now=now)
+        rescans = await demote(conn, peer, explain_demotion(audited, ground), now=now)
     elif after.tier is Tier.TRUSTED and before.tier is Tier.PROBATION:
         await _promote(conn, peer, now=now)
     if after.is_in_doubt and not before.is_in_doubt and on_doubt is not None:

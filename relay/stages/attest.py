@@ -12,8 +12,9 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from db import attestations
+from db import attestations, commitments
 from db.feed import FeedKind
+from relay.exchange.commitments import SALT2_SIZE, build_commitment
 from relay.exchange.publisher import publish_objects
 from relay.model import EvidenceBasis, MediaDecision
 from relay.tools.ulids import build_ulid
@@ -111,6 +112,7 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
     if live is not None and live.end_time > now and live.state_digest == state.digest:
         return 0
     published = now.replace(microsecond=0)
+    commitment = build_commitment(report.detectors, salt2=secrets.token_bytes(SALT2_SIZE))
     name = build_ulid(now, secrets.token_bytes(_CHANCE_BYTES))
     body = AttestationBody(
         id=f"{tools.identity.base_url}/attestations/{name}",
@@ -126,6 +128,7 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
         profile=profile,
         state_as_of=state.as_of,
         state_sha256=state.digest,
+        scan_commitment=None if commitment is None else commitment.digest,
     )
     try:
         signed = build_attestation(
@@ -154,6 +157,11 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
             ),
         )
         if is_new and not is_withheld_share:
+            # What nobody is given, nobody can ask to have opened.
+            if commitment is not None:
+                await commitments.put_commitment(
+                    conn, digest=commitment.digest, opening=commitment.opening, ends_at=body.end_time
+                )
             await publish_objects(conn, FeedKind.ATTESTATION, (signed,), now=now)
     return 1
 

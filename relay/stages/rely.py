@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import peers, reliance, standings
+from relay.exchange.commitments import find_commitment
 from relay.exchange.comparing import has_objection, is_agreement
 from relay.exchange.risk import decide_risk, find_unusual
 from relay.exchange.standings import choose_word, count_groups, decide_standing
@@ -116,7 +117,7 @@ async def learn(report: Report, words: Sequence[Word], sha256: bytes, *, tools: 
     """Hold what peers attest about these bytes against what a whole scan of our own found in them.
 
     What agrees is weighed at once. What does not is left to an audit, which asks the peer what its scanner
-    was before it draws a conclusion.
+    was before it draws a conclusion; and so is what agrees and was committed to, until the peer opens it.
 
     Args:
         report: What we found.
@@ -131,27 +132,36 @@ async def learn(report: Report, words: Sequence[Word], sha256: bytes, *, tools: 
     if is_agreement(report, tools.costly):
         # What is wrong about the bytes themselves earns nothing by being right about what is not in them.
         fitting = [one for one in words if _fits(one, sha256, report)]
-        for word in sorted(fitting, key=lambda one: one.attestation.id):
+        shown = [one for one in fitting if find_commitment(one.attestation, one.peer) is None]
+        for word in sorted(shown, key=lambda one: one.attestation.id):
             async with tools.database.transaction(waits_for_disk=False) as conn:
                 await weigh_audit(conn, build_given(word), Audited.AGREES, now=now, on_doubt=tools.on_doubt)
+        # Whoever committed to scores is credited when it has shown them.
+        await _leave_to_audit([one for one in fitting if one not in shown], sha256, tools=tools, now=now)
     elif has_objection(report):
-        async with tools.database.transaction(waits_for_disk=False) as conn:
-            await reliance.make_due(conn, sha256, now=now)
-            for word in words:
-                given = build_given(word)
-                # Without an address: nothing that was found is written down with where it can be had.
-                await reliance.note_reliance(
-                    conn,
-                    sha256=given.sha256,
-                    issuer=given.issuer,
-                    profile=given.profile,
-                    key_id=given.key_id,
-                    attestation_id=given.attestation_id,
-                    url="",
-                    audit_rate=1.0,
-                    due_at=now,
-                    now=now,
-                )
+        await _leave_to_audit(words, sha256, tools=tools, now=now)
+
+
+async def _leave_to_audit(words: Sequence[Word], sha256: bytes, *, tools: PeerTools, now: datetime) -> None:
+    if not words:
+        return
+    async with tools.database.transaction(waits_for_disk=False) as conn:
+        await reliance.make_due(conn, sha256, now=now)
+        for word in words:
+            given = build_given(word)
+            # Without an address: nothing that was found is written down with where it can be had.
+            await reliance.note_reliance(
+                conn,
+                sha256=given.sha256,
+                issuer=given.issuer,
+                profile=given.profile,
+                key_id=given.key_id,
+                attestation_id=given.attestation_id,
+                url="",
+                audit_rate=1.0,
+                due_at=now,
+                now=now,
+            )
 
 
 def build_given(word: Word) -> Given:

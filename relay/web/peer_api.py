@@ -1,8 +1,9 @@
-"""What peers ask: about bytes, for what is new, and what our scanner was.
+"""What peers ask: about bytes, for what is new, what our scanner was, and what a commitment is of.
 
     POST {base}/api/v1/lookup           {"digests": ["z…", …]} or {"bits": 12, "prefixes": ["a3f", …]}
     GET  {base}/api/v1/feed             ?cursor=17&wait=30
     GET  {base}/api/v1/states/{digest}
+    GET  {base}/api/v1/commitments/{digest}
 
 Signed objects stand in the answers as the very bytes that were signed.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from db import attestations, given_out
+from db import attestations, commitments, given_out
 from relay.exchange.client import MAX_WAIT_S
 from relay.exchange.feed_pages import FeedDesk, FutureCursor, Page
 from relay.exchange.lookups import (
@@ -129,6 +130,22 @@ class PeerApi:
             document = await attestations.find_state(conn, digest)
         return problems.not_here("No such state.") if document is None else _answer(canonicalize(document))
 
+    async def open_commitment(self, asked: Asked) -> web.Response:
+        """Answer what a commitment is of: the very bytes that its digest is of.
+
+        The digest stands in the attestation alone, so that only who has that can ask. What is withheld was
+        never stored, and is answered like what never was.
+        """
+        if not self.lookups.admits(asked.peer.actor, now=self.clock.now()):
+            return problems.asking_too_often()
+        try:
+            digest = parse_digest_multibase(asked.parts["digest"])
+        except MalformedError as error:
+            return problems.malformed(f"This is no commitment: {error}.")
+        async with self.database.connection() as conn:
+            opening = await commitments.find_opening(conn, digest)
+        return problems.not_here("No such commitment.") if opening is None else _answer(opening)
+
     @contextmanager
     def _wait_in_line(self, actor: str) -> Iterator[bool]:
         """Take a place among those who wait, if there is one."""
@@ -149,6 +166,7 @@ def add_peer_routes(doors: web.Application, api: PeerApi, *, door: PeerDoor, pat
             web.post(f"{path}/lookup", door.open(api.look_up, max_bytes=MAX_QUESTION_BYTES)),
             web.get(f"{path}/feed", door.open(api.turn_page, max_bytes=0)),
             web.get(f"{path}/states/{{digest}}", door.open(api.show_state, max_bytes=0)),
+            web.get(f"{path}/commitments/{{digest}}", door.open(api.open_commitment, max_bytes=0)),
         ]
     )
 

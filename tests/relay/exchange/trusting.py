@@ -67,6 +67,7 @@ class CostlyDetector:
     essential = False
     advisory = False
     is_costly = True
+    tells_scores = False
     state: Final[dict[str, object]] = {
         "thresholds": {"spam": {"category": "spam", "label": "drawn", "permille": THRESHOLD}}
     }
@@ -77,8 +78,9 @@ class CostlyDetector:
 
     def detect(self, sample: Sample) -> DetectorResult:
         self.asked += 1
+        scores = (("drawn", self.score),) if self.tells_scores else ()
         if self.score < THRESHOLD:
-            return DetectorResult()
+            return DetectorResult(scores=scores)
         finding = Finding(
             detector=COSTLY,
             version="1",
@@ -87,7 +89,7 @@ class CostlyDetector:
             label="drawn",
             score_permille=self.score,
         )
-        return DetectorResult(findings=(finding,))
+        return DetectorResult(findings=(finding,), scores=scores)
 
 
 @contextlib.contextmanager
@@ -106,6 +108,8 @@ class Answering:
 
     words: dict[str, list[bytes]] = field(default_factory=dict)
     states: dict[bytes, JsonObject] = field(default_factory=dict)
+    openings: dict[bytes, bytes] = field(default_factory=dict)
+    refusal: PeerFailureReason = PeerFailureReason.NOT_THERE
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     async def lookup(self, peer: Peer, digests: Sequence[bytes]) -> tuple[bytes, ...] | PeerFailure:
@@ -123,6 +127,11 @@ class Answering:
         self.asked.append(("state", peer.domain))
         found = self.states.get(digest)
         return PeerFailure(reason=PeerFailureReason.NOT_THERE) if found is None else found
+
+    async def opening(self, peer: Peer, commitment: bytes) -> bytes | PeerFailure:
+        self.asked.append(("opening", peer.domain))
+        found = self.openings.get(commitment)
+        return PeerFailure(reason=self.refusal) if found is None else found
 
 
 @dataclass(slots=True)
@@ -196,6 +205,7 @@ async def open_trusting(
     clock, answering = FrozenClock(), Answering()
     opened, detector = scanner
     detector.asked = detector.score = 0
+    detector.tells_scores = False
     async with (
         open_scanning(opened, threads=2, secret=bytes(32), now=START) as scanning,
         open_flights() as flights,
