@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from db import feed
+from db.feed import FeedKind
 from db.peers import Tier
 from relay.exchange.client import MAX_PAGE
+from relay.exchange.taken_back import tell_taken_back
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -107,6 +109,17 @@ class FeedDesk:
         Raises:
             DatabaseError: The database does not answer.
         """
+        turned = await self._turn(peer, cursor=cursor, wait=wait)
+        return turned if isinstance(turned, FutureCursor) else await self._leave_out_taken_back(turned)
+
+    async def _leave_out_taken_back(self, page: Page) -> Page:
+        """Leave out what nobody who reads it now could rely on; the cursor moves on past it."""
+        known = [one for one in page.items if one.kind is FeedKind.ATTESTATION]
+        taken_back = await tell_taken_back([one.object for one in known], database=self.database)
+        gone = {one.seq for one, is_gone in zip(known, taken_back, strict=True) if is_gone}
+        return replace(page, items=tuple(one for one in page.items if one.seq not in gone))
+
+    async def _turn(self, peer: Peer, *, cursor: int | None, wait: timedelta) -> Turned:
         ends_at = self.clock.monotonic() + wait.total_seconds()
         while True:
             rung = self.bell.listen()

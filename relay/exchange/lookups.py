@@ -16,6 +16,7 @@ from db import given
 from relay.errors import BreakwaterError
 from relay.exchange.client import MAX_DIGESTS, MAX_LOOKUP_BYTES
 from relay.exchange.prefixes import MAX_BITS, MAX_PREFIXES, Prefix, decide_bits, parse_prefix
+from relay.exchange.taken_back import tell_taken_back
 from signatures.digests import parse_digest_multibase
 from signatures.errors import MalformedError
 from signatures.strictjson import parse_json
@@ -156,13 +157,21 @@ async def look_up(
     bits = await width.find(now=now)
     if isinstance(question, Digests):
         async with database.connection() as conn:
-            return Given(objects=await given.find_given(conn, question.sha256, now=now), bits=bits)
+            objects = await given.find_given(conn, question.sha256, now=now)
+        return Given(objects=await _leave_out_taken_back(objects, database=database), bits=bits)
     if question.bits < bits - _TOLERATED_BITS:
         return TooBroad(bits=bits)
     ranges = [(prefix.first, prefix.last) for prefix in question.prefixes]
     async with database.connection() as conn:
         objects = await given.find_given_between(conn, ranges, now=now, limit=_MAX_OBJECTS)
-    return TooBroad(bits=bits) if _is_too_much(objects) else Given(objects=objects, bits=bits)
+    if _is_too_much(objects):
+        return TooBroad(bits=bits)
+    return Given(objects=await _leave_out_taken_back(objects, database=database), bits=bits)
+
+
+async def _leave_out_taken_back(objects: tuple[bytes, ...], *, database: Database) -> tuple[bytes, ...]:
+    taken_back = await tell_taken_back(objects, database=database)
+    return tuple(one for one, is_gone in zip(objects, taken_back, strict=True) if not is_gone)
 
 
 def _is_too_much(objects: Sequence[bytes]) -> bool:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from db import attestations, peers
 from db.errors import DatabaseError
+from relay.exchange.taken_back import tell_taken_back
 from relay.model import Audience
 from relay.stages.authenticate import Authenticated, AuthenticationPolicy, authenticate
 from relay.web import problems
@@ -69,6 +70,8 @@ class AttestationDoor:
             and found.audience == Audience.PUBLIC
             and found.end_time > now
         )
+        if is_served and found is not None:
+            (is_served,) = [not one for one in await tell_taken_back((found.object,), database=self.database)]
         if found is None or not is_served:
             return problems.not_here("No such attestation, or none that is given out.")
         # The signed bytes as they were stored, never written anew.

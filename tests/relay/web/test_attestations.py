@@ -12,6 +12,7 @@ from db import attestations, peers
 from signatures.message import RequestMessage
 from tests.fediverse import send
 from tests.fediverse.clock import START
+from tests.relay.exchange.issuer import Issuer
 from tests.relay.line import Line, open_line
 
 if TYPE_CHECKING:
@@ -87,6 +88,18 @@ async def test_what_is_not_given_out_is_answered_like_what_does_not_exist(line: 
     assert {answer.status for answer in answers} == {404}
     assert len({answer.body for answer in answers}) == 1
     assert len({tuple(pair for pair in one.headers if pair[0] != "Date") for one in answers}) == 1
+
+
+async def test_what_was_taken_back_with_its_key_is_not_given_out_before_it_ends(line: Line) -> None:
+    issuer = Issuer()
+    kept = replace(STORED, id="01K0SIGNED", sha256=bytes([1]) * 32, object=issuer.attest(b"some bytes"))
+    async with line.database.connection() as conn:
+        await attestations.insert_attestation(conn, kept)
+    peer = await _add(line, "peer", peers.Tier.TRUSTED)
+    assert (await _ask(line, peer, kept.id)).status == 200
+    await issuer.take_back(line.database, scope="key", subject=issuer.key_id)
+    gone, nowhere = await _ask(line, peer, kept.id), await _ask(line, peer, "01K0NOWHERE")
+    assert (gone.status, gone.body) == (nowhere.status, nowhere.body)
 
 
 async def test_nobody_else_learns_even_whether_there_is_one(line: Line) -> None:
