@@ -38,11 +38,13 @@ class PictureHashes:
     """Every PDQ variant of one picture.
 
     Attributes:
-        frame: Index of the animation frame; -1, -2, … for pictures embedded in the metadata.
+        frame: Index of the frame in an animation or a video; -1, -2, … for pictures embedded in the metadata.
         quality: 0 to 100.
         dihedral: The hash of the picture in its eight orientations, each 32 bytes, upright first.
         resized: The same eight for the picture squeezed to 512 x 512 first, as some list makers hash it.
         is_approximate: True where a faster decoding was hashed, which may be some bits off the full one.
+        timestamp_ms: Of a frame of a video, when it is shown, counted from the earliest one; None for
+            pictures.
     """
 
     frame: int
@@ -50,6 +52,7 @@ class PictureHashes:
     dihedral: tuple[bytes, ...]
     resized: tuple[bytes, ...]
     is_approximate: bool
+    timestamp_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,8 @@ class DetectorResult:
         not_applicable: True where the sample gave the detector nothing to judge, as a flat picture gives PDQ.
         wants_closer_look: True where approximate hashes came close enough to a decision that the full
             resolution must settle it; scan() then decodes again and calls `detect` with the better sample.
+        allows: True where the administrator allowed exactly these bytes; scan() then sets aside what the
+            others claim of bytes that merely resemble something.
         scores: What a model made of the sample, fired or not: the name of each label with its score, 0 to
             1000. Two machines with one model agree on them, which is how a relay shows that it looked.
     """
@@ -89,6 +94,7 @@ class DetectorResult:
     failed: str | None = None
     not_applicable: bool = False
     wants_closer_look: bool = False
+    allows: bool = False
     scores: tuple[tuple[str, int], ...] = ()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
-from scanner.hashtable import HashEntry, HashKind, HashTable, name_entry
+from scanner.hashtable import EMPTY_TABLE, HashEntry, HashKind, HashTable, name_entry
 from scanner.listentries import HashListError, ParsedList
 from scanner.listfile import ListFormat, parse_hash_list
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from scanner.index import PdqIndex
     from scanner.labels import Category
 
 __all__ = [
@@ -88,7 +89,10 @@ class HashList:
         name: Unique among the lists of an instance.
         version: The maker's version, or the time of the import.
         category: What a match means.
-        table: The hashes; `HashList.of` builds it from entries.
+        table: The hashes, but for later changes; `HashList.of` builds it from entries.
+        added: Hashes that came to the table and are matched, too.
+        removed: Hashes of the table that are matched no more.
+        index: An index of the table's PDQ hashes that exists already; without one it is built when needed.
         distance: Largest Hamming distance of a PDQ match, in bits, inclusive.
         min_quality: PDQ hashes of media below this quality (0 to 100) are not matched.
         dihedral: Whether mirrored and rotated copies are looked for too.
@@ -98,13 +102,17 @@ class HashList:
             files of one MD5 or SHA-1, and what resembles an allowed picture is another picture.
         suspended: Entries, as `name_entry` calls them, that are not matched for the time being.
         videos: Listed videos, by the hashes of their frames.
-        digest: SHA-256 over the table (not over the parameters); computed where it is not given.
+        digest: SHA-256 over the hashes that are left (not over the parameters); computed where it is not
+            given.
     """
 
     name: str
     version: str
     category: Category
     table: HashTable
+    added: HashTable = EMPTY_TABLE
+    removed: HashTable = EMPTY_TABLE
+    index: PdqIndex | None = None
     distance: int = DEFAULT_DISTANCE
     min_quality: int = DEFAULT_MIN_QUALITY
     dihedral: bool = False
@@ -122,12 +130,14 @@ class HashList:
             raise ValueError(f"the distance of a list is between 0 and {MAX_DISTANCE} bits")
         if not 0 <= self.min_quality <= MAX_QUALITY:
             raise ValueError(f"the quality of a list is between 0 and {MAX_QUALITY}")
-        if self.purpose is Purpose.ALLOW and (self.videos or set(self.table.rows) - {HashKind.SHA256}):
+        if self.purpose is Purpose.ALLOW and (
+            self.videos or {*self.table.rows, *self.added.rows} - {HashKind.SHA256}
+        ):
             raise ValueError(
                 "an allow list holds SHA-256 digests only: other hashes also fit files that nobody looked at"
             )
         if not self.digest:
-            object.__setattr__(self, "digest", self.table.digest())
+            object.__setattr__(self, "digest", self.table.changed_digest(self.added, self.removed))
 
     @classmethod
     def of(
@@ -164,7 +174,14 @@ class HashList:
         )
 
     def __len__(self) -> int:
-        return len(self.table) + len(self.videos)
+        return len(self.table) - len(self.removed) + len(self.added) + len(self.videos)
+
+    def has(self, kind: HashKind, value: bytes) -> bool:
+        """Tell whether a hash is listed and not suspended."""
+        is_listed = self.added.has(kind, value) or (
+            self.table.has(kind, value) and not self.removed.has(kind, value)
+        )
+        return is_listed and name_entry(kind, value) not in self.suspended
 
     @property
     def effective_digest(self) -> bytes:

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from scanner.digestindex import find_place, find_row
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
 TABLE_CONTEXT: Final = b"breakwater hash table v1\n"
+MERGE_ROWS: Final = 1 << 15
+"""A megabyte of SHA-256."""
 ENTRY_CHARS: Final = 16
 """64 bits: among ten million entries two share a name with a chance of 3 in a million."""
 
@@ -97,6 +101,11 @@ class HashTable:
         """Get the hashes of one kind, uint8 [N, width]; N is 0 where the table has none."""
         return self.rows.get(kind, np.empty((0, kind.width), dtype=np.uint8))
 
+    def has(self, kind: HashKind, value: bytes) -> bool:
+        """Tell whether a hash stands in the table."""
+        array = self.rows.get(kind)
+        return array is not None and find_row(array, value) is not None
+
     def entries(self) -> Iterator[HashEntry]:
         """Go through all entries, one object at a time."""
         for kind, array in self.rows.items():
@@ -117,12 +126,53 @@ class HashTable:
 
     def digest(self) -> bytes:
         """Compute SHA-256 over the contents; equal exactly for tables of the same hashes."""
+        return self.changed_digest(EMPTY_TABLE, EMPTY_TABLE)
+
+    def changed_digest(self, added: HashTable, removed: HashTable) -> bytes:
+        """Compute the digest that the table would have after a change, without making that table.
+
+        Args:
+            added: What comes to it; nothing that it has.
+            removed: What leaves it; nothing that it lacks.
+        """
         state = hashlib.sha256(TABLE_CONTEXT)
         for kind in HashKind:
-            array = self.get_rows(kind)
-            state.update(f"{kind} {len(array)}\n".encode())
-            state.update(np.ascontiguousarray(array).data)
+            array, new, gone = (table.get_rows(kind) for table in (self, added, removed))
+            state.update(f"{kind} {len(array) + len(new) - len(gone)}\n".encode())
+            for rows in self.merge(kind, added, removed):
+                state.update(np.ascontiguousarray(rows).data)
         return state.digest()
+
+    def merge(self, kind: HashKind, added: HashTable, removed: HashTable) -> Iterator[NDArray[np.uint8]]:
+        """Go through the hashes of a kind as they are after a change, in order, in pieces.
+
+        Between two changes the rows are taken as they lie, at most `MERGE_ROWS` at a time.
+        """
+        array, new, gone = (table.get_rows(kind) for table in (self, added, removed))
+        is_new = np.repeat([True, False], [len(new), len(gone)])
+        changes = np.concatenate([new, gone])
+        start = 0
+        for place in np.lexsort(_words(changes).T[::-1]):
+            value = changes[place : place + 1]
+            stop = find_place(array, value.tobytes())
+            yield from _cut(array, start, stop)
+            if is_new[place]:
+                yield value
+            start = stop + (0 if is_new[place] else 1)
+        yield from _cut(array, start, len(array))
+
+    def cut(self, kind: HashKind, first: bytes, after: bytes | None) -> NDArray[np.uint8]:
+        """View the hashes of a kind from `first` on and below `after`, if any, uint8 [N, width]."""
+        rows = self.get_rows(kind)
+        return rows[find_place(rows, first) : len(rows) if after is None else find_place(rows, after)]
+
+
+EMPTY_TABLE: Final = HashTable(rows=MappingProxyType({}))
+
+
+def _cut(array: NDArray[np.uint8], start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
+    for place in range(start, stop, MERGE_ROWS):
+        yield array[place : min(stop, place + MERGE_ROWS)]
 
 
 def name_entry(kind: str, value: bytes) -> str:

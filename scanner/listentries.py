@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from scanner.degenerate import is_degenerate
 from scanner.errors import MalformedError
 from scanner.hashtable import HashKind, HashTable, unpack_rows
 
@@ -25,9 +26,6 @@ MAX_COLUMN_CHARS: Final = 21
 MAX_COLUMNS_SHOWN: Final = 16
 SHOWN_FAULTS: Final = 5
 """Enough to see the pattern; a wrong column makes every line bad."""
-MIN_PDQ_WEIGHT: Final = 64
-"""A PDQ hash compares 256 numbers with their median, so about half of its bits are set. Hashes with fewer
-than 64 or more than 192 bits set are placeholders (all zeros is a common one), not hashes of pictures."""
 
 _KINDS: Final[dict[str, HashKind]] = {
     **{str(kind): kind for kind in HashKind},
@@ -78,7 +76,7 @@ class ParsedList:
         listed: The hashes that the file lists.
         withdrawn: The hashes that the file takes back.
         ids: The maker's ids of the listed hashes, by (kind, value); empty where the file has none.
-        placeholders: How many PDQ values were left out because no picture has them.
+        placeholders: How many PDQ values were left out because they say nothing about a picture.
         repeated: How many lines said again what another had said.
         ignored_columns: Columns or keys that were not understood and not needed.
     """
@@ -126,7 +124,7 @@ class Collector:
         if parsed in other[named]:
             self.fault(line, "the same hash is both listed and withdrawn")
             return
-        if not is_withdrawn and named is HashKind.PDQ and _is_placeholder(parsed):
+        if not is_withdrawn and named is HashKind.PDQ and is_degenerate(parsed):
             self.placeholders += 1
             return
         if parsed in mine[named]:
@@ -237,10 +235,14 @@ def _parse_value(value: str, kind: HashKind) -> bytes:
     )
 
 
-def _is_placeholder(pdq: bytes) -> bool:
-    weight = int.from_bytes(pdq, "big").bit_count()
-    return not MIN_PDQ_WEIGHT <= weight <= len(pdq) * 8 - MIN_PDQ_WEIGHT
-
-
 def _table(values: Mapping[HashKind, Iterable[bytes]]) -> HashTable:
     return HashTable.from_rows({kind: unpack_rows(kind, b"".join(some)) for kind, some in values.items()})
+
+
+def read_hash(kind: HashKind, text: str) -> bytes | None:
+    """Read one written hash; None for what is no hash of this kind, or none of any picture."""
+    try:
+        value = _parse_value(text.strip(), kind)
+    except _ValueFaultError:
+        return None
+    return None if kind is HashKind.PDQ and is_degenerate(value) else value

@@ -54,6 +54,8 @@ class Coverage(StrEnum):
     FULL = "full"
     SAMPLED = "sampled"
     PREFIX = "prefix"
+    NOT_VISUAL = "not_visual"
+    """Sound: it shows nothing but its cover pictures, which were examined."""
 
 
 class RunOutcome(StrEnum):
@@ -64,6 +66,9 @@ class RunOutcome(StrEnum):
     FAILED = "failed"
     SPARED = "spared"
     """A costly detector that was not asked yet: the report speaks of the others alone."""
+    OVERRULED = "overruled"
+    """What it found was set aside, because the administrator allowed exactly these bytes. That is a local
+    decision: the report must not be attested to others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +78,15 @@ class PdqHash:
     Attributes:
         bits: 32 bytes, most significant bit of the hash first, as its usual hexadecimal form is written.
         quality: 0 to 100; below 50 the hash says nothing about the picture and is not matched.
-        frame: Index of the animation frame; -1, -2, … for pictures embedded in the metadata.
+        frame: Index of the frame in an animation or a video; -1, -2, … for pictures embedded in the metadata.
+        timestamp_ms: Of a frame of a video, when it is shown, counted from the earliest one; None for
+            pictures.
     """
 
     bits: bytes
     quality: int
     frame: int
+    timestamp_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +100,25 @@ class Fingerprints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What was seen of a video; `docs/video.md` states the rule.
+
+    Attributes:
+        duration_ms: From its earliest frame to its latest.
+        examined: Frames that were hashed.
+        longest_gap_ms: The longest stretch of which no frame was examined.
+        longest_gap_frames: The most frames in a row of which none was examined.
+        unseen_tracks: Tracks with pictures that no detector sees: subtitles that are drawn.
+    """
+
+    duration_ms: int
+    examined: int
+    longest_gap_ms: int
+    longest_gap_frames: int
+    unseen_tracks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:
     """What the bytes are, as far as it was established.
 
@@ -100,8 +127,9 @@ class MediaFacts:
         media_type: By magic bytes; None where they are unknown.
         width: Pixels as shown (after EXIF orientation); 0 where not decoded.
         height: Pixels as shown (after EXIF orientation); 0 where not decoded.
-        frames: Animation frames that the file holds; 0 where not decoded.
+        frames: Frames of the animation or video that the file holds; 0 where not decoded.
         coverage: Whether every frame was examined.
+        sampling: Of a video, what was sampled; None for everything else.
     """
 
     size: int
@@ -110,6 +138,7 @@ class MediaFacts:
     height: int = 0
     frames: int = 0
     coverage: Coverage = Coverage.FULL
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +189,14 @@ class DetectorRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRun:
+    """What a detector that is only tried out would have said: kept for statistics, never shown nor attested."""
+
+    run: DetectorRun
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """All claims about some bytes, and the verdict they amount to.
 
@@ -174,6 +211,7 @@ class Report:
     detectors: tuple[DetectorRun, ...]
     fingerprints: Fingerprints
     facts: MediaFacts
+    shadow: tuple[ShadowRun, ...] = ()
 
 
 def report_to_json(report: Report) -> dict[str, Any]:
@@ -181,12 +219,17 @@ def report_to_json(report: Report) -> dict[str, Any]:
     document = asdict(report)
     document["findings"] = [asdict(finding) for finding in report.findings]
     document["detectors"] = [asdict(run) for run in report.detectors]
+    document["shadow"] = [
+        {"run": asdict(one.run), "findings": [asdict(finding) for finding in one.findings]}
+        for one in report.shadow
+    ]
     document["fingerprints"] = {
         "sha256": report.fingerprints.sha256.hex(),
         "sha1": report.fingerprints.sha1.hex(),
         "md5": report.fingerprints.md5.hex(),
         "pdq": [
             {"bits": one.bits.hex(), "quality": one.quality, "frame": one.frame}
+            | ({} if one.timestamp_ms is None else {"timestamp_ms": one.timestamp_ms})
             for one in report.fingerprints.pdq
         ],
     }
@@ -205,19 +248,11 @@ def report_from_json(document: dict[str, Any]) -> Report:
         return Report(
             verdict=Verdict(document["verdict"]),
             reason=None if reason is None else UnscannableReason(reason),
-            findings=tuple(
-                Finding(**{**one, "category": Category(one["category"]), "basis": Basis(one["basis"])})
-                for one in document["findings"]
-            ),
-            detectors=tuple(
-                DetectorRun(
-                    **{
-                        **one,
-                        "outcome": RunOutcome(one["outcome"]),
-                        "scores": tuple((name, int(score)) for name, score in one.get("scores", ())),
-                    }
-                )
-                for one in document["detectors"]
+            findings=_findings(document["findings"]),
+            detectors=tuple(_run(one) for one in document["detectors"]),
+            shadow=tuple(
+                ShadowRun(run=_run(one["run"]), findings=_findings(one["findings"]))
+                for one in document.get("shadow", ())
             ),
             fingerprints=Fingerprints(
                 sha256=bytes.fromhex(prints["sha256"]),
@@ -230,8 +265,21 @@ def report_from_json(document: dict[str, Any]) -> Report:
                     **facts,
                     "media_type": None if kind is None else MediaType(kind),
                     "coverage": Coverage(facts["coverage"]),
+                    "sampling": None if facts.get("sampling") is None else Sampling(**facts["sampling"]),
                 }
             ),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MalformedError("this is not the JSON form of a report") from error
+
+
+def _findings(document: list[dict[str, Any]]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(**{**one, "category": Category(one["category"]), "basis": Basis(one["basis"])})
+        for one in document
+    )
+
+
+def _run(document: dict[str, Any]) -> DetectorRun:
+    scores = tuple((name, int(score)) for name, score in document.get("scores", ()))
+    return DetectorRun(**{**document, "outcome": RunOutcome(document["outcome"]), "scores": scores})

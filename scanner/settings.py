@@ -35,6 +35,16 @@ MAX_TOTAL_PIXELS = 500_000_000
 MAX_EMBEDDED = 8
 """Pictures inside metadata. Cameras write one thumbnail, one preview, one gain map and one depth map."""
 
+MAX_VIDEO_FRAMES = 1_200
+"""Frames of one video that are hashed: one a second of ten minutes, and as many key frames."""
+
+VIDEO_TIMEOUT = timedelta(seconds=20)
+"""What looking at one video may take before its frames are thinned out; 30 seconds of 1080p take two."""
+
+MAX_VIDEO_GAP = timedelta(seconds=10)
+"""Encoders put key frames this close or closer: x264 every 250 frames, cameras and live streams every 1 to 5
+seconds. So a video whose key frames were all seen satisfies it."""
+
 DECODE_TIMEOUT = timedelta(seconds=20)
 """Four times what the frame budgets need on a slow core; a decoder that takes longer is stuck."""
 
@@ -85,6 +95,10 @@ class ScannerSettings:
         max_frames: Animations with more frames are sampled evenly.
         max_total_pixels: Of all frames together; beyond it an animation is sampled.
         max_embedded: Pictures inside the metadata of one file.
+        max_video_frames: Frames of one video that are hashed.
+        video_timeout: Wall time for looking at one video, which ends in order; `decode_timeout` comes on top
+            of it before the decoder counts as stuck.
+        max_video_gap: The longest stretch of a video that may stay unseen when that time is over.
         decode_timeout: Wall time of one decoding.
         worker_wait: The longest wait for a free worker.
         jobs_per_worker: Pictures after which a worker is replaced.
@@ -92,13 +106,17 @@ class ScannerSettings:
         type_check: How strictly the declared type must agree with the bytes.
         accept_sampled: Whether an animation of which only an even sample was seen may get the verdict
             no-match.
+        accept_audio: Whether sound, which shows nothing, may get the verdict no-match.
         accept_weaker_sandbox: Measures whose absence the administrator accepts; none by default.
         canary: Whether the built-in list with the drawn test picture is loaded.
         embedded_classifier: Whether the built-in classifier runs.
         classifier_dirs: Directories of further classifiers, each holding safetensors weights.
         advisory: Names of detectors whose findings are reported without deciding the verdict; "classifier"
             means every classifier.
-        index_cache: Directory in which built indexes of large hash lists are kept; None builds them anew.
+        shadow: Names of detectors, or of what builds them, that are only tried out: what they find is kept
+            for statistics, and neither decides anything nor stands among the findings.
+        text_cache: Directory in which the text embeddings of zero-shot classifiers are kept; None computes
+            them anew.
     """
 
     workers: int | None = None
@@ -108,18 +126,23 @@ class ScannerSettings:
     max_frames: int = MAX_FRAMES
     max_total_pixels: int = MAX_TOTAL_PIXELS
     max_embedded: int = MAX_EMBEDDED
+    max_video_frames: int = MAX_VIDEO_FRAMES
+    video_timeout: timedelta = VIDEO_TIMEOUT
+    max_video_gap: timedelta = MAX_VIDEO_GAP
     decode_timeout: timedelta = DECODE_TIMEOUT
     worker_wait: timedelta = WORKER_WAIT
     jobs_per_worker: int = JOBS_PER_WORKER
     memory_limit: int = MEMORY_LIMIT
     type_check: TypeCheck = TypeCheck.EXACT
     accept_sampled: bool = False
+    accept_audio: bool = True
     accept_weaker_sandbox: frozenset[Measure] = frozenset()
     canary: bool = True
     embedded_classifier: bool = True
     classifier_dirs: tuple[Path, ...] = ()
     advisory: frozenset[str] = frozenset({CLASSIFIERS})
-    index_cache: Path | None = None
+    shadow: frozenset[str] = frozenset()
+    text_cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings under which no scan could work.
@@ -134,6 +157,9 @@ class ScannerSettings:
             "max_side": self.max_side,
             "max_frames": self.max_frames,
             "max_total_pixels": self.max_total_pixels,
+            "max_video_frames": self.max_video_frames,
+            "video_timeout": self.video_timeout.total_seconds(),
+            "max_video_gap": self.max_video_gap.total_seconds(),
             "jobs_per_worker": self.jobs_per_worker,
             "memory_limit": self.memory_limit,
             "decode_timeout": self.decode_timeout.total_seconds(),

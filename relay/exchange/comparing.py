@@ -34,7 +34,10 @@ def is_agreement(report: Report, costly: frozenset[str]) -> bool:
     return (
         report.verdict is Verdict.NO_MATCH
         and not report.findings
-        and all(run.outcome not in {RunOutcome.FAILED, RunOutcome.SPARED} for run in report.detectors)
+        and all(
+            run.outcome not in {RunOutcome.FAILED, RunOutcome.SPARED, RunOutcome.OVERRULED}
+            for run in report.detectors
+        )
         and any(run.name in costly and run.outcome is RunOutcome.RAN for run in report.detectors)
     )
 

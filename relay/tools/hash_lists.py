@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import attestations, hashlists, retiring
-from scanner.hashlist import HashList
-from scanner.hashtable import HashKind, HashTable, unpack_rows
-from scanner.labels import Category
+from relay.tools.list_shelf import ListShelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from db.pool import Database
     from relay.clock import Clock
     from relay.tools.scanning import Scanning
+    from scanner.hashlist import HashList
 
 _log = logging.getLogger(__name__)
 
@@ -29,39 +28,30 @@ _RETRY_AFTER: Final = timedelta(seconds=5)
 
 
 async def load_lists(database: Database) -> tuple[HashList, ...]:
-    """Load every list in use.
+    """Load every list in use, all of it from the database.
 
     Raises:
         DatabaseError: They could not be read; the lists in use stay as they are.
     """
-    loaded: list[HashList] = []
-    async with database.connection() as conn:
-        for stored in await hashlists.list_lists(conn):
-            values = await hashlists.load_entries(conn, stored.id)
-            rows = {HashKind(kind): unpack_rows(HashKind(kind), data) for kind, data in values.items()}
-            loaded.append(
-                HashList(
-                    name=stored.name,
-                    version=stored.version,
-                    category=Category(stored.category),
-                    table=HashTable.from_rows(rows),
-                    distance=stored.distance,
-                    min_quality=stored.min_quality,
-                    dihedral=stored.is_dihedral,
-                    label=stored.label,
-                    advisory=stored.is_advisory,
-                )
-            )
-    return tuple(loaded)
+    return await ListShelf().load(database)
 
 
-async def load_lists_into(scanning: Scanning, database: Database, *, now: datetime) -> None:
+async def load_lists_into(
+    scanning: Scanning, database: Database, *, now: datetime, shelf: ListShelf | None = None
+) -> None:
     """Load the lists in use into the scanner, and note since when the scanner is in this state.
+
+    Args:
+        scanning: The scanner.
+        database: Where the lists are.
+        now: The time.
+        shelf: What was loaded before; None reads all from the database.
 
     Raises:
         DatabaseError: They could not be read; the scanner goes on with those it has.
     """
-    await scanning.replace_lists(await load_lists(database), now=now)
+    lists = await (shelf or ListShelf()).load(database)
+    await scanning.replace_lists(lists, now=now)
     async with database.transaction() as conn:
         # Lists that are as they were before an update, say, whose state our peers were told to forget.
         while await retiring.is_retired(conn, scanning.state_digest):
@@ -83,12 +73,14 @@ class ListWatch:
         database: Where they are.
         clock: The time.
         on_change: Called after they were loaded.
+        shelf: What was loaded before, so that only changes are read.
     """
 
     scanning: Scanning
     database: Database
     clock: Clock
     on_change: Callable[[], None] | None = None
+    shelf: ListShelf = field(default_factory=ListShelf)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -99,7 +91,7 @@ class ListWatch:
                 await changed.wait()
                 changed.clear()
                 try:
-                    await load_lists_into(self.scanning, self.database, now=self.clock.now())
+                    await self._load()
                 except Exception as error:  # noqa: BLE001 (the relay goes on with the lists that it has)
                     _log.error("lists_not_loaded error=%s", type(error).__name__)
                     # Nobody tells us a second time, and until then media are judged by lists out of date.
@@ -109,3 +101,15 @@ class ListWatch:
                     _log.info("lists_loaded")
                     if self.on_change is not None:
                         self.on_change()
+                    await self._compact()
+
+    async def _load(self) -> None:
+        await load_lists_into(self.scanning, self.database, now=self.clock.now(), shelf=self.shelf)
+
+    async def _compact(self) -> None:
+        """Put lists that changed much on a new base; what matches stays the same."""
+        try:
+            if await self.shelf.compact():
+                await self._load()
+        except Exception as error:  # noqa: BLE001 (the relay goes on with the bases that it has)
+            _log.error("lists_not_compacted error=%s", type(error).__name__)

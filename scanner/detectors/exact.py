@@ -1,16 +1,14 @@
-"""Known bytes: SHA-256, SHA-1 and MD5 against the hash lists.
+"""Known bytes: SHA-256, SHA-1 and MD5 against the hash lists, and SHA-256 against the allow lists.
 
 Needs nothing decoded, so it speaks even where the bytes are no picture at all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from scanner.detector import Builder, Detector, DetectorResult, Need, Sample
-from scanner.hashlist import HashKind, HashList
-from scanner.index import DigestIndex
+from scanner.hashlist import HashKind, HashList, Purpose, name_entry
 from scanner.report import Basis, Finding
 
 if TYPE_CHECKING:
@@ -18,13 +16,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "exact-hash"
 VERSION: Final = "1"
-KINDS: Final = (HashKind.SHA256, HashKind.SHA1, HashKind.MD5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listed:
-    source: HashList
-    indexes: dict[HashKind, DigestIndex]
+ALLOW_NAME: Final = "allow-list"
 
 
 class ExactHashDetector:
@@ -38,39 +30,62 @@ class ExactHashDetector:
     def __init__(self, lists: tuple[HashList, ...], *, advisory: bool) -> None:
         self.advisory = advisory
         self.essential = not advisory
-        self._listed = tuple(
-            _Listed(
-                source=one,
-                indexes={kind: DigestIndex.build(one.table.get_rows(kind)) for kind in KINDS},
-            )
-            for one in lists
-        )
+        self._lists = lists
         self.state: dict[str, object] = {"lists": [one.state for one in lists]}
 
     def detect(self, sample: Sample) -> DetectorResult:
         """Report every list that holds one of the digests."""
         prints = sample.fingerprints
         digests = {HashKind.SHA256: prints.sha256, HashKind.SHA1: prints.sha1, HashKind.MD5: prints.md5}
+        matched = (
+            (source, next((kind for kind, digest in digests.items() if source.has(kind, digest)), None))
+            for source in self._lists
+        )
         return DetectorResult(
             findings=tuple(
                 Finding(
                     detector=NAME,
                     version=VERSION,
-                    category=one.source.category,
+                    category=source.category,
                     basis=Basis.EXACT_HASH,
-                    label=one.source.label,
-                    advisory=self.advisory or one.source.advisory,
-                    list_name=one.source.name,
-                    list_version=one.source.version,
+                    label=source.label,
+                    advisory=self.advisory or source.advisory,
+                    list_name=source.name,
+                    list_version=source.version,
+                    entry=name_entry(kind, digests[kind]),
                 )
-                for one in self._listed
-                if any(one.indexes[kind].find(digest) is not None for kind, digest in digests.items())
+                for source, kind in matched
+                if kind is not None
             )
         )
 
 
+class AllowListDetector:
+    """Look the SHA-256 of the bytes up in the lists of what the administrator looked at and allowed."""
+
+    name: Final = ALLOW_NAME
+    version: Final = VERSION
+    need: Final = Need.DIGESTS
+    is_costly: Final = False
+    essential: Final = False
+    """A failure allows nothing, so that the bytes are judged as any others."""
+    advisory: Final = True
+
+    def __init__(self, lists: tuple[HashList, ...]) -> None:
+        self._lists = lists
+        self.state: dict[str, object] = {"lists": [one.state for one in lists]}
+
+    def detect(self, sample: Sample) -> DetectorResult:
+        """Say whether exactly these bytes are allowed."""
+        is_allowed = any(one.has(HashKind.SHA256, sample.fingerprints.sha256) for one in self._lists)
+        return DetectorResult(allows=is_allowed, not_applicable=not is_allowed)
+
+
 def _build(settings: ScannerSettings, lists: tuple[HashList, ...]) -> tuple[Detector, ...]:
-    return (ExactHashDetector(lists, advisory=NAME in settings.advisory),)
+    blocking = tuple(one for one in lists if one.purpose is Purpose.BLOCK)
+    allowing = tuple(one for one in lists if one.purpose is Purpose.ALLOW)
+    exact = ExactHashDetector(blocking, advisory=NAME in settings.advisory)
+    return (exact, AllowListDetector(allowing)) if allowing else (exact,)
 
 
 BUILDER: Final = Builder(name=NAME, uses_lists=True, build=_build)

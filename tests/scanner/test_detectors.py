@@ -171,15 +171,6 @@ def test_a_directory_without_a_model_stops_the_start_with_a_reason(tmp_path: Pat
         pass
 
 
-def test_large_indexes_are_kept_where_the_settings_say(tmp_path: Path) -> None:
-    settings = dataclasses.replace(PLAIN, index_cache=tmp_path / "indexes")
-    builder = next(one for one in DETECTORS if one.name == "pdq")
-    for _ in range(2):
-        (detector,) = builder.build(settings, (LISTED,))
-        assert len(detector.detect(sample(picture(BITS))).findings) == 1
-    assert len(list((tmp_path / "indexes").iterdir())) == 1
-
-
 def test_pixels_of_a_sample_are_what_classifiers_expect() -> None:
     assert no_pixels().shape == (0, 256, 256, 3)
     assert no_pixels().dtype == np.uint8

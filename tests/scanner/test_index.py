@@ -1,52 +1,16 @@
 """The index finds everything within the distance, and nothing else."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from scanner.hashlist import HashEntry, HashKind, HashTable
-from scanner.index import SLOT_BITS, SLOTS, DigestIndex, PdqIndex
-from scanner.indexfile import find_saved, open_pdq_index, prune, save
+from scanner.digestindex import find_row
+from scanner.hashlist import HashKind, HashTable
+from scanner.index import SLOT_BITS, SLOTS, PdqIndex, pack_hashes
+from tests.scanner.hashes import brute_force, chance, evenly, flip, random_hashes
 
 CROWD = 5_000
-
-
-def chance(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def random_hashes(seed: int, rows: int = CROWD) -> NDArray[np.uint8]:
-    return chance(seed).integers(0, 256, (rows, 32), dtype=np.uint8)
-
-
-def flip(bits: bytes, positions: list[int]) -> bytes:
-    value = int.from_bytes(bits, "big")
-    for position in positions:
-        value ^= 1 << (255 - position)
-    return value.to_bytes(32, "big")
-
-
-def evenly(distance: int, seed: int) -> list[int]:
-    """Choose `distance` bits, spread over the slots as evenly as possible: the hardest to find."""
-    dice = chance(seed)
-    slots = dice.permutation(SLOTS)
-    offsets = [dice.permutation(SLOT_BITS) for _ in range(SLOTS)]
-    return [
-        int(slots[i % SLOTS]) * SLOT_BITS + int(offsets[slots[i % SLOTS]][i // SLOTS])
-        for i in range(distance)
-    ]
-
-
-def brute_force(hashes: NDArray[np.uint8], query: bytes, distance: int) -> list[tuple[int, int]]:
-    distances = np.bitwise_count(hashes ^ np.frombuffer(query, dtype=np.uint8)).sum(axis=1, dtype=int)
-    return sorted(
-        ((row, int(found)) for row, found in enumerate(distances) if found <= distance),
-        key=lambda pair: (pair[1], pair[0]),
-    )
 
 
 @pytest.mark.parametrize("limit", [0, 7, 15, 16, 20, 31, 32, 40, 47, 48, 55, 62, 63, 90])
@@ -147,58 +111,34 @@ def test_wrong_shapes_and_distances_are_refused() -> None:
             index.query(bytes(32), distance)
 
 
-def test_a_saved_index_is_mapped_and_answers_alike(tmp_path: Path) -> None:
-    hashes = random_hashes(6, 400)
-    built = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path)
-    mapped = find_saved(tmp_path / f"pdq2-{b'one'.hex()}", hashes)
-    assert isinstance(mapped, PdqIndex)
-    assert isinstance(mapped.order, np.memmap)
-    for row in range(0, 400, 13):
-        query = flip(hashes[row].tobytes(), evenly(31, row))
-        assert mapped.query(query, 31) == built.query(query, 31) == brute_force(hashes, query, 31)
-    assert [path.name for path in tmp_path.iterdir()] == [f"pdq2-{b'one'.hex()}"]
+def test_a_batch_answers_each_query_as_if_it_came_alone() -> None:
+    hashes = random_hashes(15, 20_000)
+    index = PdqIndex.build(hashes)
+    queries = [flip(hashes[row].tobytes(), evenly(row % 40, row)) for row in range(0, 20_000, 251)]
+    for distance in (0, 20, 31, 45, 62, 70):
+        hits = index.search(pack_hashes(queries), distance)
+        found = zip(hits.queries.tolist(), hits.distances.tolist(), hits.rows.tolist(), strict=True)
+        one_by_one = [
+            (number, near, row)
+            for number, query in enumerate(queries)
+            for row, near in brute_force(hashes, query, distance)
+        ]
+        assert sorted(found) == sorted(one_by_one)
 
 
-@pytest.mark.parametrize(
-    "damage", ["missing", "truncated", "another list", "another order", "other neighbours", "not an array"]
-)
-def test_a_damaged_cache_is_built_anew(tmp_path: Path, damage: str) -> None:
-    hashes = random_hashes(7, 100)
-    place = tmp_path / f"pdq2-{b'one'.hex()}"
-    save(PdqIndex.build(random_hashes(8, 100) if damage == "another list" else hashes), place)
-    order = place / "order.npy"
-    if damage == "missing":
-        order.unlink()
-    elif damage == "truncated":
-        order.write_bytes(order.read_bytes()[:-100])
-    elif damage == "another order":
-        np.save(order, np.zeros(1600, dtype=np.uint32))
-    elif damage == "other neighbours":
-        np.save(place / "following.npy", np.zeros(1600, dtype=np.uint16))
-    elif damage == "not an array":
-        order.write_bytes(b"garbage")
-    assert find_saved(place, hashes) is None
-    index = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path)
-    assert index.query(hashes[42].tobytes(), 31) == [(42, 0)]
-    assert find_saved(place, hashes) is not None
+def test_a_list_whose_hashes_share_their_slots_is_searched_exactly_too() -> None:
+    hashes = random_hashes(16, 9_000)
+    # All fall into one bucket of fifteen slots, more than a batch would gather.
+    hashes[:, :30] = hashes[0, :30]
+    query = flip(hashes[5].tobytes(), evenly(31, 1))
+    assert PdqIndex.build(hashes).query(query, 31) == brute_force(hashes, query, 31)
 
 
-def test_a_cache_that_cannot_be_written_costs_no_match(tmp_path: Path) -> None:
-    hashes = random_hashes(11, 30)
-    (tmp_path / "file").write_bytes(b"")
-    index = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path / "file")
-    assert index.query(hashes[3].tobytes(), 31) == [(3, 0)]
-
-
-def test_pruning_keeps_the_lists_in_use(tmp_path: Path) -> None:
-    hashes = random_hashes(12, 30)
-    used = open_pdq_index(hashes, digest=b"one", cache_dir=tmp_path)
-    old = open_pdq_index(hashes[:9], digest=b"two", cache_dir=tmp_path)
-    assert prune(tmp_path, [b"one"]) == 1
-    assert [path.name for path in tmp_path.iterdir()] == [f"pdq2-{b'one'.hex()}"]
-    assert used.query(hashes[3].tobytes(), 31) == [(3, 0)]
-    # Pages that are mapped stay readable.
-    assert old.query(hashes[3].tobytes(), 31) == [(3, 0)]
+def test_the_opposite_of_a_listed_hash_is_as_far_away_as_can_be() -> None:
+    hashes = random_hashes(17, 10)
+    opposite = bytes(255 - byte for byte in hashes[3].tobytes())
+    assert 3 not in dict(PdqIndex.build(hashes).query(opposite, 255))
+    assert len(PdqIndex.build(hashes).query(opposite, 255)) == 9
 
 
 @pytest.mark.parametrize("kind", [HashKind.SHA256, HashKind.SHA1, HashKind.MD5])
@@ -206,20 +146,12 @@ def test_a_digest_is_found_exactly_where_it_is_listed(kind: HashKind) -> None:
     values = random_hashes(9, 2_000)[:, : kind.width]
     # The same first eight bytes: the comparison must look at the rest.
     values[1_000:1_020, :8] = 7
-    table = HashTable.from_rows({kind: np.ascontiguousarray(values)})
-    rows = table.get_rows(kind)
-    index = DigestIndex.build(rows)
+    rows = HashTable.from_rows({kind: np.ascontiguousarray(values)}).get_rows(kind)
     for row in range(len(rows)):
         value = rows[row].tobytes()
-        assert index.find(value) == row
-        assert index.find(value[:-1] + bytes([value[-1] ^ 1])) is None
-        assert index.find(value[:-1]) is None
-    assert index.find(b"\x00" * kind.width) is None
-    assert index.find(b"\xff" * kind.width) is None
-
-
-def test_unsorted_digests_are_refused_rather_than_missed() -> None:
-    with pytest.raises(ValueError, match="sorted"):
-        DigestIndex.build(random_hashes(10, 50))
-    empty = HashTable.from_entries([HashEntry(kind=HashKind.MD5, value=bytes(16))]).get_rows(HashKind.SHA1)
-    assert DigestIndex.build(empty).find(bytes(20)) is None
+        assert find_row(rows, value) == row
+        assert find_row(rows, value[:-1] + bytes([value[-1] ^ 1])) is None
+        assert find_row(rows, value[:-1]) is None
+    assert find_row(rows, b"\x00" * kind.width) is None
+    assert find_row(rows, b"\xff" * kind.width) is None
+    assert find_row(rows[:0], b"\xff" * kind.width) is None
