@@ -1,0 +1,1 @@
+"""A bounded run of mutated files through the real scanner; `python -m tests.fuzz --help`."""
