@@ -78,6 +78,24 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._peer_questions = Counter(
+            "breakwater_peer_questions",
+            "Questions to peers, by what was asked and how it ended.",
+            ["kind", "outcome"],
+            registry=registry,
+        )
+        self._feed_items = Counter(
+            "breakwater_feed_items",
+            "Attestations in the feeds of peers, kept or left out.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._feeds = Gauge("breakwater_feeds_followed", "Feeds of peers that are read.", registry=registry)
+        self._feed_lag = Gauge(
+            "breakwater_feed_lag_seconds",
+            "How long ago the feed was read that was read longest ago.",
+            registry=registry,
+        )
         self._errands = Counter(
             "breakwater_errands",
             "Errands on the backend that were carried out, put off or given up.",
@@ -155,6 +173,20 @@ class Metrics:
         """Count files that were compared with changed lists, and those of them that are stopped now."""
         self._rescans.labels("compared").inc(compared)
         self._rescans.labels("matched").inc(matched)
+
+    def count_peer_question(self, *, kind: str, outcome: str) -> None:
+        """Count a question to a peer, by the part of its API and not by the peer."""
+        self._peer_questions.labels(kind, outcome).inc()
+
+    def count_feed_items(self, *, kept: int, left_out: int) -> None:
+        """Count what the feeds of peers brought."""
+        self._feed_items.labels("kept").inc(kept)
+        self._feed_items.labels("left_out").inc(left_out)
+
+    def set_feeds(self, *, followed: int, lag_seconds: float) -> None:
+        """Show how many feeds are read, and how far the last of them lags behind."""
+        self._feeds.set(followed)
+        self._feed_lag.set(lag_seconds)
 
     def count_errand(self, *, kind: str, outcome: str) -> None:
         """Count an errand that was carried out, put off or given up."""

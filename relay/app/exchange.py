@@ -56,7 +56,7 @@ async def open_asking(stack: AsyncExitStack, ground: Ground) -> Asking:
     """Build what asks other relays."""
     settings, database, clock = ground.settings, ground.database, ground.clock
     signer = create_peer_signer(ground.identity, clock)
-    client = PeerClient(client=ground.client, signer=signer, clock=clock)
+    client = PeerClient(client=ground.client, signer=signer, clock=clock, metrics=ground.metrics)
     refresher = PeerRefresher(database=database, client=ground.client, clock=clock)
     tools = PeerTools(
         database=database,
@@ -132,6 +132,7 @@ def build_answering(ground: Ground, asking: Asking) -> Answering:
         take=FeedTaking(database=database, refetch=asking.refresher, allow_http=allow_http),
         on_doubt=asking.tools.on_doubt,
         allow_http=allow_http,
+        metrics=ground.metrics,
     )
     return Answering(
         actor_inbox=ActorInboxDoor(
@@ -175,5 +176,6 @@ def build_answering(ground: Ground, asking: Asking) -> Answering:
             base_url=identity.base_url,
             trusted_proxies=settings.server.trusted_proxies,
             refresh=asking.refresher,
+            metrics=ground.metrics,
         ),
     )

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,6 +24,7 @@ from relay.exchange.commitments import MAX_OPENING_BYTES
 from relay.exchange.envelopes import cut_listing, cut_members, cut_table
 from relay.exchange.prefixes import Prefix, pad_prefixes
 from relay.exchange.signing import verify_answer
+from relay.metrics import Metrics
 from relay.model import FetchFailure
 from relay.tools.urls import MalformedUrlError, parse_url
 from signatures.digests import digest_multibase
@@ -60,6 +61,8 @@ _MAX_SHORT_BYTES: Final = 65_536
 _OK: Final = 200
 _ACCEPTED: Final = 202
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
+# The part of the API stands first in every path; what follows may be a digest.
+_KIND: Final = re.compile(r"[/?]")
 _KINDS: Final = {f'"{kind.value}"': kind for kind in FeedKind}
 _NO_MEMBER: Final = "null"
 
@@ -144,11 +147,13 @@ class PeerClient:
         client: Makes the requests.
         signer: Signs them.
         clock: The time.
+        metrics: Counts the questions.
     """
 
     client: Asking
     signer: PeerSigner
     clock: Clock
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def lookup(self, peer: Peer, digests: Sequence[bytes]) -> tuple[bytes, ...] | PeerFailure:
         """Ask what a peer attests about some bytes, at most `MAX_DIGESTS` of them.
@@ -260,7 +265,25 @@ class PeerClient:
         expected: int = _OK,
         patience: timedelta = timedelta(),
     ) -> ResponseMessage | PeerFailure:
-        """Ask one question; return the verified answer, or why there is none."""
+        """Ask one question, and count how it ends; return the verified answer, or why there is none."""
+        answer = await self._request(
+            peer, method, path, max_bytes=max_bytes, body=body, expected=expected, patience=patience
+        )
+        outcome = answer.reason.value if isinstance(answer, PeerFailure) else "answered"
+        self.metrics.count_peer_question(kind=_KIND.split(path)[1], outcome=outcome)
+        return answer
+
+    async def _request(
+        self,
+        peer: Peer,
+        method: str,
+        path: str,
+        *,
+        max_bytes: int,
+        body: bytes,
+        expected: int,
+        patience: timedelta,
+    ) -> ResponseMessage | PeerFailure:
         if not peer.api_url:
             return PeerFailure(reason=PeerFailureReason.NO_API)
         try:

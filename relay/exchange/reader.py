@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -26,6 +26,7 @@ from relay.exchange.client import MAX_PAGE, MAX_WAIT_S, PeerFailure, PeerFailure
 from relay.exchange.equivocators import hold_against_issuers
 from relay.exchange.intake import admit_page
 from relay.exchange.quota import Quota
+from relay.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -76,6 +77,7 @@ class ReaderTools:
             raises only to be called again.
         on_doubt: Told when a peer proves by its own signatures that it is not to be believed.
         allow_http: Admit issuers without TLS, in test set-ups.
+        metrics: Counts what is read, and shows how far behind it is.
     """
 
     database: Database
@@ -85,6 +87,7 @@ class ReaderTools:
     take: Hook
     on_doubt: OnDoubt | None = None
     allow_http: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class FeedReader:
@@ -118,11 +121,19 @@ class FeedReader:
             except DatabaseError as error:
                 _log.error("peers_not_listed error=%s", type(error).__name__)
                 known = ()
+            self._show_lag(known)
             for peer in known:
                 reading = self._reading.get(peer.actor)
                 if is_read(peer) and (reading is None or reading.done()):
                     self._reading[peer.actor] = group.create_task(self._read(peer.actor))
             await asyncio.sleep(_LOOK_EVERY.total_seconds())
+
+    def _show_lag(self, known: Sequence[Peer]) -> None:
+        now = self._tools.clock.now()
+        # One whose first page has not come yet lags since it was added.
+        lags = [now - (peer.feed_read_at or peer.added_at) for peer in known if is_read(peer)]
+        longest = max(lags, default=timedelta())
+        self._tools.metrics.set_feeds(followed=len(lags), lag_seconds=longest.total_seconds())
 
     async def _read(self, actor: str) -> None:
         """Read one peer until it is not followed any more."""
@@ -188,6 +199,7 @@ class FeedReader:
             for effect in effects:
                 if effect is not None:
                     await effect(conn)
+        self._tools.metrics.count_feed_items(kept=len(admitted), left_out=len(raws) - len(admitted))
         self._quota.note(peer.actor, seen=len(raws[:room]), kept=len(admitted), now=now)
         if room < len(raws):
             _log.warning("feed_over_quota peer=%s left_out=%d", peer.domain, len(raws) - room)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from aiohttp import hdrs, web
 
@@ -21,6 +21,7 @@ from relay.exchange.peer_authentication import (
     SeenSignatures,
     authenticate_peer,
 )
+from relay.metrics import Metrics
 from relay.web import problems
 from relay.web.bodies import Bodies, TooMuchInHandError, TooSlowError
 from relay.web.edge import AmbiguousRequestError, Network, parse_arrival
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from relay.exchange.signing import PeerSigner
 
 _log = logging.getLogger(__name__)
+
+NAME: Final = "peer_api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,7 @@ class PeerDoor:
         refresh: Fetches the keys of a peer again whose signature is by one that we do not know.
         seen: The signatures of the last minutes.
         bodies: What is being taken in now.
+        metrics: Counts the answers.
     """
 
     database: Database
@@ -81,6 +85,7 @@ class PeerDoor:
     refresh: Refresh | None = None
     seen: SeenSignatures = field(default_factory=SeenSignatures)
     bodies: Bodies = field(default_factory=Bodies)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def open(
         self, handler: Handler, *, max_bytes: int, may_ask: Callable[[Peer], bool] | None = None
@@ -94,7 +99,9 @@ class PeerDoor:
         """
 
         async def answer(request: web.Request) -> web.Response:
-            return self._sign(await self._answer(request, handler, max_bytes, may_ask))
+            response = await self._answer(request, handler, max_bytes, may_ask)
+            self.metrics.count_door_answer(door=NAME, status=response.status)
+            return self._sign(response)
 
         return answer
 

@@ -11,6 +11,9 @@ def test_what_was_counted_is_rendered() -> None:
     metrics.count_fetch_failure(reason="timeout")
     metrics.count_attestation(outcome="issued")
     metrics.count_decoder_restarts(2)
+    metrics.count_peer_question(kind="lookup", outcome="answered")
+    metrics.count_feed_items(kept=3, left_out=1)
+    metrics.set_feeds(followed=2, lag_seconds=40.0)
     metrics.observe_step(step="scan", seconds=0.02)
     body, content_type = metrics.render()
     text = body.decode()
@@ -23,6 +26,10 @@ def test_what_was_counted_is_rendered() -> None:
         'breakwater_attestations_total{outcome="issued"} 1.0',
         "breakwater_decoder_restarts_total 2.0",
         'breakwater_step_seconds_bucket{le="0.025",step="scan"} 1.0',
+        'breakwater_peer_questions_total{kind="lookup",outcome="answered"} 1.0',
+        'breakwater_feed_items_total{outcome="left_out"} 1.0',
+        "breakwater_feeds_followed 2.0",
+        "breakwater_feed_lag_seconds 40.0",
         "process_resident_memory_bytes",
     ):
         assert line in text, line

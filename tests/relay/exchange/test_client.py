@@ -13,6 +13,7 @@ from db.peers import Peer, Tier
 from relay.exchange.client import FeedPage, PeerClient, PeerFailure, PeerFailureReason
 from relay.exchange.prefixes import cut_prefix
 from relay.exchange.signing import create_peer_signer
+from relay.metrics import Metrics
 from relay.model import FetchFailure
 from relay.tools.hops import Answer
 from relay.tools.transfers import Body
@@ -127,6 +128,23 @@ async def test_every_question_is_signed_for_the_peer_that_is_asked() -> None:
             freshness=FASP_FRESHNESS,
             profile=Profile.FASP,
         )
+
+
+async def test_questions_are_counted_by_what_was_asked_and_name_neither_peer_nor_bytes() -> None:
+    wire, metrics = Wire(body=b'{"attestations":[]}'), Metrics()
+    client = replace(wire.client, metrics=metrics)
+    await client.lookup(PEER, [bytes(32)])
+    await client.feed(PEER, 7, 30)
+    await client.state(PEER, bytes(32))
+    await client.state(replace(PEER, api_url=""), bytes(32))
+    lines = metrics.render()[0].decode().splitlines()
+    told = sorted(one for one in lines if one.startswith("breakwater_peer_questions_total"))
+    assert told == [
+        'breakwater_peer_questions_total{kind="feed",outcome="answered"} 1.0',
+        'breakwater_peer_questions_total{kind="lookup",outcome="answered"} 1.0',
+        'breakwater_peer_questions_total{kind="states",outcome="answered"} 1.0',
+        'breakwater_peer_questions_total{kind="states",outcome="no_api"} 1.0',
+    ]
 
 
 async def test_what_comes_back_are_the_bytes_that_stood_in_the_answer() -> None:

@@ -16,6 +16,7 @@ from relay.exchange import reader as reader_module
 from relay.exchange.batches import LONGEST_DELAY
 from relay.exchange.quota import Quota
 from relay.exchange.reader import LONGEST_PAUSE, FeedReader, ReaderTools, Turn, decide_pause
+from relay.metrics import Metrics
 from tests.e2e.world import wait_until
 from tests.fediverse import FrozenClock
 from tests.fediverse.clock import START
@@ -72,6 +73,7 @@ class Reading:
         self.sides = sides
         self.taken = Taken()
         self.refreshed = Refreshed()
+        self.metrics = Metrics()
         self.reader = FeedReader(
             ReaderTools(
                 database=sides.database,
@@ -80,6 +82,7 @@ class Reading:
                 refresh=self.refreshed,
                 take=self.taken,
                 allow_http=True,
+                metrics=self.metrics,
             ),
             quota=quota,
         )
@@ -125,6 +128,24 @@ async def test_what_a_peer_publishes_is_found_by_its_bytes(sides: Sides, reading
     assert (found.issuer, found.received_at) == (sides.us.actor, sides.clock.now())
     peer = await sides.find_peer()
     assert (peer.feed_cursor, peer.feed_read_at) == (2, sides.clock.now())
+
+
+async def test_what_feeds_bring_and_how_far_the_last_of_them_lags_is_shown(
+    sides: Sides, reading: Reading
+) -> None:
+    await sides.publish(attest(sides.us, 1), attest(build_identity("http://omega.example/breakwater", 9), 2))
+    sides.clock.advance(LONGEST_DELAY)
+    await reading.turn()
+    sides.clock.advance(timedelta(seconds=90))
+    reading.reader._show_lag([await sides.find_peer()])
+    text = reading.metrics.render()[0].decode()
+    for line in (
+        'breakwater_feed_items_total{outcome="kept"} 1.0',
+        'breakwater_feed_items_total{outcome="left_out"} 1.0',
+        "breakwater_feeds_followed 1.0",
+        "breakwater_feed_lag_seconds 90.0",
+    ):
+        assert line in text, line
 
 
 async def test_a_reader_that_starts_anew_goes_on_where_the_last_one_ended(
