@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _SPEND: Final = """-- spend
 INSERT INTO service_usage AS u (service, day, used)
-SELECT $1, $2, $3 WHERE $3 <= $4
+SELECT $1::text, $2::date, $3::integer WHERE $3 <= $4
 ON CONFLICT (service, day) DO UPDATE
 SET used = u.used + excluded.used
 WHERE u.used + excluded.used <= $4

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.backends.reading import dig
 from relay.config.services import Priority
 from relay.services.answers import Answered, Facts, Failed, FailureKind
+from scanner.canary import draw_canary
 from scanner.labels import Category
 from scanner.report import Basis, Finding
 from scanner.sniff import MediaType
@@ -29,6 +30,9 @@ _VERSION: Final = "1"
 
 MAX_BYTES: Final = 7_000_000
 """A request is at most 10 MB, in which a picture takes four thirds of its length. Source: its manual."""
+
+# Without its slash the name would be read as that of a scheme.
+_PATH: Final = "/images:classify"
 
 _ORDER: Final = tuple(Priority)
 
@@ -51,14 +55,9 @@ class ContentSafety:
 
     async def ask(self, question: Question) -> Answer:
         """Send the bytes."""
-        picture = base64.b64encode(question.data).decode("ascii")
-        answer = await self._http.post("images:classify", {"images": [picture]})
-        if isinstance(answer, Failed):
-            return answer
-        priorities = dig(answer, "reviewPriorities")
-        if not isinstance(priorities, list) or len(priorities) != 1 or priorities[0] not in _ORDER:
-            return Failed(kind=FailureKind.MALFORMED)
-        priority = Priority(priorities[0])
+        priority = await self._classify(question.data)
+        if isinstance(priority, Failed):
+            return priority
         if _ORDER.index(priority) < _ORDER.index(self._report_from):
             return Answered()
         finding = Finding(
@@ -72,12 +71,19 @@ class ContentSafety:
         return Answered(findings=(finding,))
 
     async def probe(self) -> Failed | None:
-        """Ask about no picture at all."""
-        answer = await self._http.post("images:classify", {"images": []})
-        if isinstance(answer, Failed) and answer.kind is not FailureKind.REFUSED:
+        """Ask about our own drawn test picture: a wrong key is refused with the word of a wrong question."""
+        answer = await self._classify(draw_canary())
+        return answer if isinstance(answer, Failed) else None
+
+    async def _classify(self, data: bytes) -> Priority | Failed:
+        picture = base64.b64encode(data).decode("ascii")
+        answer = await self._http.post(_PATH, {"images": [picture]})
+        if isinstance(answer, Failed):
             return answer
-        # That it refuses an empty question shows that it knows us.
-        return None
+        priorities = dig(answer, "reviewPriorities")
+        if not isinstance(priorities, list) or len(priorities) != 1 or priorities[0] not in _ORDER:
+            return Failed(kind=FailureKind.MALFORMED)
+        return Priority(priorities[0])
 
 
 def describe(settings: Google) -> Facts:
