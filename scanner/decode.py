@@ -27,7 +27,8 @@ from scanner.render import (
     sample_pixels,
 )
 from scanner.report import Coverage, UnscannableReason
-from scanner.sniff import MediaType
+from scanner.sniff import PLAYED, MediaType
+from scanner.video import decode_video, prepare_video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,11 +85,14 @@ def prepare() -> None:
         picture.save(buffer, _FORMATS.get(kind, "JPEG"))
         with Image.open(io.BytesIO(buffer.getvalue())) as again:
             again.load()
+    prepare_video()
 
 
 def decode(data: bytes, job: Job) -> Outcome:
     """Decode and hash what `data` holds; a verdict on the decoding is always a value."""
     Image.MAX_IMAGE_PIXELS = job.max_pixels
+    if job.media_type in PLAYED:
+        return decode_video(data, job, decode_picture=decode)
     decoding = _Decoding(data, job)
     try:
         decoding.run()

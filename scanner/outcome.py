@@ -15,7 +15,7 @@ import numpy as np
 
 from scanner.detector import SAMPLE_SIDE, PictureHashes
 from scanner.errors import MalformedError
-from scanner.report import Coverage, UnscannableReason
+from scanner.report import Coverage, Sampling, UnscannableReason
 from scanner.sniff import MediaType
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ MAX_JOB_BYTES: Final = 4_096
 """A job is a dozen numbers."""
 
 _ORIENTATIONS: Final = 8
-_HEADER: Final = struct.Struct("<4sbbHIIIII")
-_MAGIC: Final = b"BWO1"
+_HEADER: Final = struct.Struct("<4sbbHIIIIIQIQII")
+_MAGIC: Final = b"BWO2"
+_NO_TIME: Final = -1
 _REASONS: Final = tuple(UnscannableReason)
 _COVERAGES: Final = tuple(Coverage)
 _PICTURE: Final = np.dtype(
@@ -42,12 +43,14 @@ _PICTURE: Final = np.dtype(
         ("frame", "<i4"),
         ("quality", "u1"),
         ("is_approximate", "u1"),
+        ("timestamp_ms", "<i8"),
         ("dihedral", "u1", (_ORIENTATIONS, 32)),
         ("resized", "u1", (_ORIENTATIONS, 32)),
     ]
 )
 _SAMPLE_BYTES: Final = SAMPLE_SIDE * SAMPLE_SIDE * 3
 _MAX_QUALITY: Final = 100
+_NO_SAMPLING: Final = Sampling(duration_ms=0, examined=0, longest_gap_ms=0, longest_gap_frames=0)
 
 
 def no_pixels() -> NDArray[np.uint8]:
@@ -67,6 +70,9 @@ class Job:
         max_frames: Frames examined.
         max_total_pixels: Of all examined frames together.
         max_embedded: Pictures inside the metadata.
+        max_video_frames: Frames of a video that are hashed.
+        max_video_ms: Milliseconds of wall time for one video; what then was not seen decides the verdict.
+        max_gap_ms: The longest stretch of a video that may stay unseen when that time is over.
         wants_pixels: Whether small RGB frames are needed, or hashes alone.
         is_first_frame_only: Whether the picture that is shown first is all that is asked for: no further
             frames, nothing out of the metadata.
@@ -79,6 +85,9 @@ class Job:
     max_frames: int
     max_total_pixels: int
     max_embedded: int
+    max_video_frames: int
+    max_video_ms: int
+    max_gap_ms: int
     wants_pixels: bool = True
     is_first_frame_only: bool = False
 
@@ -112,6 +121,9 @@ class Job:
             max_frames=settings.max_frames,
             max_total_pixels=settings.max_total_pixels,
             max_embedded=settings.max_embedded,
+            max_video_frames=settings.max_video_frames,
+            max_video_ms=round(settings.video_timeout.total_seconds() * 1000),
+            max_gap_ms=round(settings.max_video_gap.total_seconds() * 1000),
             wants_pixels=wants_pixels,
             is_first_frame_only=is_first_frame_only,
         )
@@ -129,6 +141,7 @@ class Outcome:
         coverage: Which of them were examined.
         pictures: PDQ variants of every decoded picture, also where decoding stopped half way.
         pixels: `uint8 [F, 256, 256, 3]` RGB, F at most `MAX_SAMPLES`.
+        sampling: Of a video, what was sampled; None for everything else.
     """
 
     reason: UnscannableReason | None = None
@@ -138,30 +151,39 @@ class Outcome:
     coverage: Coverage = Coverage.FULL
     pictures: tuple[PictureHashes, ...] = ()
     pixels: NDArray[np.uint8] = field(default_factory=no_pixels)
+    sampling: Sampling | None = None
 
 
 def max_outcome_bytes(settings: ScannerSettings) -> int:
     """Compute the size of the largest outcome that can come of a job under these settings."""
-    pictures = MAX_RENDERINGS * (settings.max_frames + settings.max_embedded)
+    frames = max(settings.max_frames, settings.max_video_frames)
+    pictures = MAX_RENDERINGS * (frames + settings.max_embedded)
     return _HEADER.size + pictures * _PICTURE.itemsize + MAX_SAMPLES * _SAMPLE_BYTES
 
 
 def outcome_to_bytes(outcome: Outcome) -> bytes:
     """Build the binary form of an outcome."""
+    sampling = outcome.sampling or _NO_SAMPLING
     header = _HEADER.pack(
         _MAGIC,
         -1 if outcome.reason is None else _REASONS.index(outcome.reason),
         _COVERAGES.index(outcome.coverage),
-        0,
+        outcome.sampling is not None,
         outcome.width,
         outcome.height,
         outcome.frames,
         len(outcome.pictures),
         len(outcome.pixels),
+        sampling.duration_ms,
+        sampling.examined,
+        sampling.longest_gap_ms,
+        sampling.longest_gap_frames,
+        sampling.unseen_tracks,
     )
     table = np.zeros(len(outcome.pictures), dtype=_PICTURE)
     for row, one in zip(table, outcome.pictures, strict=True):
         row["frame"], row["quality"], row["is_approximate"] = one.frame, one.quality, one.is_approximate
+        row["timestamp_ms"] = _NO_TIME if one.timestamp_ms is None else one.timestamp_ms
         row["dihedral"] = np.frombuffer(b"".join(one.dihedral), np.uint8).reshape(_ORIENTATIONS, 32)
         row["resized"] = np.frombuffer(b"".join(one.resized), np.uint8).reshape(_ORIENTATIONS, 32)
     return header + table.tobytes() + outcome.pixels.tobytes()
@@ -174,7 +196,8 @@ def parse_outcome(message: bytes) -> Outcome:
         MalformedError: The message has not exactly this form; its writer must not be trusted further.
     """
     try:
-        magic, reason, coverage, _, width, height, frames, pictures, samples = _HEADER.unpack_from(message)
+        fields = _HEADER.unpack_from(message)
+        magic, reason, coverage, is_sampled, width, height, frames, pictures, samples = fields[:9]
         table_at = _HEADER.size
         pixels_at = table_at + pictures * _PICTURE.itemsize
         if magic != _MAGIC or samples > MAX_SAMPLES or len(message) != pixels_at + samples * _SAMPLE_BYTES:
@@ -200,8 +223,21 @@ def parse_outcome(message: bytes) -> Outcome:
                 dihedral=tuple(bits.tobytes() for bits in row["dihedral"]),
                 resized=tuple(bits.tobytes() for bits in row["resized"]),
                 is_approximate=bool(row["is_approximate"]),
+                timestamp_ms=None if row["timestamp_ms"] < 0 else int(row["timestamp_ms"]),
             )
             for row in table
         ),
         pixels=pixels.reshape(samples, SAMPLE_SIDE, SAMPLE_SIDE, 3),
+        sampling=_read_sampling(fields[9:]) if is_sampled else None,
+    )
+
+
+def _read_sampling(fields: tuple[int, ...]) -> Sampling:
+    duration_ms, examined, longest_gap_ms, longest_gap_frames, unseen_tracks = fields
+    return Sampling(
+        duration_ms=duration_ms,
+        examined=examined,
+        longest_gap_ms=longest_gap_ms,
+        longest_gap_frames=longest_gap_frames,
+        unseen_tracks=unseen_tracks,
     )

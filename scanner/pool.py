@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 from scanner.errors import SandboxError, ScannerClosedError
 from scanner.outcome import Outcome
 from scanner.report import UnscannableReason
+from scanner.sniff import PLAYED
 from scanner.worker import Worker, WorkerDiedError, WorkerStuckError, Zygote, seal
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Pool:
             return Outcome(reason=UnscannableReason.DETECTOR_UNAVAILABLE)
         kept: Worker | None = None
         try:
-            outcome, kept = self._attempt(worker, data, job.to_bytes())
+            outcome, kept = self._attempt(worker, data, job)
         finally:
             self._slots.put(kept)
         return outcome
@@ -150,8 +151,12 @@ class Pool:
             self._zygote.abandon()
         self._running, self._zygote = set(), None
 
-    def _attempt(self, worker: Worker | None, data: bytes, message: bytes) -> tuple[Outcome, Worker | None]:
+    def _attempt(self, worker: Worker | None, data: bytes, job: Job) -> tuple[Outcome, Worker | None]:
         """Have a job done by this worker or a fresh one; returns the worker if it may go on."""
+        message = job.to_bytes()
+        patience = self._settings.decode_timeout.total_seconds()
+        if job.media_type in PLAYED:
+            patience += self._settings.video_timeout.total_seconds()
         try:
             source = seal(data)
         except OSError:
@@ -161,7 +166,7 @@ class Pool:
             for _ in range(ATTEMPTS):
                 try:
                     worker = worker or self._start()
-                    outcome = worker.run(source, message, self._settings.decode_timeout.total_seconds())
+                    outcome = worker.run(source, message, patience)
                 except SandboxError:
                     return Outcome(reason=UnscannableReason.DETECTOR_UNAVAILABLE), None
                 except WorkerStuckError:

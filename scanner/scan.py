@@ -316,6 +316,8 @@ class Scanner:
             and self._settings.accept_sampled
         ):
             return None
+        if outcome.coverage is Coverage.NOT_VISUAL and not self._settings.accept_audio:
+            return outcome.reason or UnscannableReason.UNSUPPORTED
         return outcome.reason
 
     def _ask(self, detector: Detector, sample: Sample) -> DetectorResult:
@@ -357,7 +359,10 @@ def _is_lacking(need: Need, sample: Sample) -> bool:
 
 def _build_sample(data: bytes, found: MediaType | None, prints: Fingerprints, outcome: Outcome) -> Sample:
     hashes = tuple(
-        PdqHash(bits=one.dihedral[0], quality=one.quality, frame=one.frame) for one in outcome.pictures
+        PdqHash(
+            bits=one.dihedral[0], quality=one.quality, frame=one.frame, timestamp_ms=one.timestamp_ms
+        )
+        for one in outcome.pictures
     )
     return Sample(
         fingerprints=replace(prints, pdq=hashes),
@@ -368,6 +373,7 @@ def _build_sample(data: bytes, found: MediaType | None, prints: Fingerprints, ou
             height=outcome.height,
             frames=outcome.frames,
             coverage=outcome.coverage,
+            sampling=outcome.sampling,
         ),
         pictures=outcome.pictures,
         pixels=outcome.pixels,

@@ -73,7 +73,23 @@ class Family(StrEnum):
     OTHER = "other"
 
 
-DECODABLE = frozenset(
+PLAYED = frozenset(
+    {
+        MediaType.MP4,
+        MediaType.QUICKTIME,
+        MediaType.WEBM,
+        MediaType.MATROSKA,
+        MediaType.OGG,
+        MediaType.MP3,
+        MediaType.AAC,
+        MediaType.MP4_AUDIO,
+        MediaType.FLAC,
+        MediaType.WAV,
+    }
+)
+"""Video and sound: the types that `scanner.video` takes."""
+
+DECODABLE = PLAYED | frozenset(
     {MediaType.JPEG, MediaType.PNG, MediaType.APNG, MediaType.GIF, MediaType.WEBP, MediaType.AVIF}
 )
 """The types that the sandboxed decoder takes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,7 +35,12 @@ class ScannerState:
 
 def build_state(settings: ScannerSettings, detectors: Sequence[Detector]) -> ScannerState:
     """Build the state; the same versions, settings and lists give the same document anywhere."""
-    decoders: dict[str, str] = {"pillow": PIL.__version__, "numpy": np.__version__}
+    # FFmpeg belongs into the sandbox alone: its version is read without loading it.
+    decoders: dict[str, str] = {
+        "pillow": PIL.__version__,
+        "numpy": np.__version__,
+        "av": metadata.version("av"),
+    }
     decoders |= {name: features.version(name) or "absent" for name in _LIBRARIES}
     return ScannerState(
         document={
@@ -48,9 +54,13 @@ def build_state(settings: ScannerSettings, detectors: Sequence[Detector]) -> Sca
                 "max_frames": settings.max_frames,
                 "max_total_pixels": settings.max_total_pixels,
                 "max_embedded": settings.max_embedded,
+                "max_video_frames": settings.max_video_frames,
+                "video_timeout_ms": round(settings.video_timeout.total_seconds() * 1000),
+                "max_video_gap_ms": round(settings.max_video_gap.total_seconds() * 1000),
             },
             "type_check": str(settings.type_check),
             "accept_sampled": settings.accept_sampled,
+            "accept_audio": settings.accept_audio,
             "detectors": [
                 {
                     "name": one.name,

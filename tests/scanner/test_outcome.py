@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scanner.detector import SAMPLE_SIDE, PictureHashes
 from scanner.errors import MalformedError
 from scanner.outcome import MAX_SAMPLES, Job, Outcome, max_outcome_bytes, outcome_to_bytes, parse_outcome
-from scanner.report import Coverage, UnscannableReason
+from scanner.report import Coverage, Sampling, UnscannableReason
 from scanner.settings import ScannerSettings
 from scanner.sniff import MediaType
 
@@ -43,13 +44,23 @@ def test_an_outcome_survives_its_binary_form() -> None:
     assert np.array_equal(again.pixels, OUTCOME.pixels)
 
 
+def test_what_was_sampled_of_a_video_survives_the_binary_form() -> None:
+    sampling = Sampling(
+        duration_ms=2**40, examined=33, longest_gap_ms=967, longest_gap_frames=29, unseen_tracks=2
+    )
+    frame = replace(PICTURE, frame=29, timestamp_ms=0)
+    again = parse_outcome(outcome_to_bytes(Outcome(sampling=sampling, pictures=(frame, PICTURE))))
+    assert again.sampling == sampling
+    assert [one.timestamp_ms for one in again.pictures] == [0, None]
+
+
 @given(message=st.binary(max_size=200))
 def test_noise_is_malformed_and_nothing_else(message: bytes) -> None:
     with pytest.raises(MalformedError):
         parse_outcome(message)
 
 
-@given(place=st.integers(0, 28), value=st.integers(0, 255))
+@given(place=st.integers(0, 56), value=st.integers(0, 255))
 def test_a_changed_header_is_malformed_or_a_value(place: int, value: int) -> None:
     message = bytearray(outcome_to_bytes(Outcome(pictures=(PICTURE,))))
     message[place] = value
@@ -69,7 +80,7 @@ def test_a_job_survives_its_message() -> None:
 
 
 def test_the_largest_outcome_fits_its_bound() -> None:
-    settings = ScannerSettings(max_frames=2, max_embedded=1)
+    settings = ScannerSettings(max_frames=1, max_video_frames=2, max_embedded=1)
     largest = Outcome(
         pictures=(PICTURE,) * 9, pixels=np.zeros((MAX_SAMPLES, SAMPLE_SIDE, SAMPLE_SIDE, 3), dtype=np.uint8)
     )
