@@ -36,6 +36,8 @@ class Hits:
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """Put the hits of several searches together."""
+        if len(parts) == 1:
+            return parts[0]
         empty = np.empty(0, dtype=np.int64)
         return cls(
             queries=np.concatenate([empty, *(one.queries for one in parts)]),

@@ -50,6 +50,7 @@ MAX_ROWS: Final = (1 << 24) - 1
 """Row numbers are kept in three bytes: at ten million rows that saves 160 MB."""
 WORD_ROWS: Final = 4
 """Values of a slot, 16 bits each, that are compared as one word."""
+_WORD_SHIFT: Final = np.uint32(2)
 _BATCH_WORDS: Final = 1 << 15
 """Words gathered at once; with the work on them they stay in a second-level cache of one megabyte."""
 _SPREAD: Final = np.uint64(0x0001_0001_0001_0001)
@@ -82,17 +83,13 @@ class _Plan:
         slots: For every bucket the slot that is searched, rising.
         masks: For every bucket what to XOR onto the slot's value, with the slot's number in the upper half.
         allowed: For every bucket how many bits of the following slot may differ.
-        limit: The highest of these.
-        is_narrow: The highest will do for all: few rows more pass, and telling the buckets apart costs more.
         used: The slots that are searched at all.
         firsts: For every used slot its first bucket.
     """
 
     slots: NDArray[np.intp]
     masks: NDArray[np.int64]
-    allowed: NDArray[np.uint8]
-    limit: int
-    is_narrow: bool
+    allowed: NDArray[np.uint16]
     used: NDArray[np.intp]
     firsts: NDArray[np.intp]
 
@@ -113,9 +110,7 @@ def _plan(distance: int) -> _Plan:
     return _Plan(
         slots=slots,
         masks=flipped.astype(np.int64) | slots << SLOT_BITS,
-        allowed=allowed.astype(np.uint8),
-        limit=int(allowed.max()),
-        is_narrow=int(radii.max()) <= 1,
+        allowed=allowed.astype(np.uint16),
         used=used,
         firsts=(np.cumsum(sizes) - sizes)[used],
     )
@@ -246,8 +241,9 @@ class PdqIndex:
         values = queries.view(np.uint16)
         # A mask has its slot's number in the upper half, so one XOR makes slot * 65,536 + value.
         buckets = values.take(plan.slots, axis=1) ^ plan.masks
-        first = self.starts.take(buckets).astype(np.int64) // WORD_ROWS
-        lengths = -(-self.starts.take(buckets + 1).astype(np.int64) // WORD_ROWS) - first
+        first = self.starts.take(buckets) >> _WORD_SHIFT
+        last = (self.starts.take(buckets + 1) + np.uint32(WORD_ROWS - 1)) >> _WORD_SHIFT
+        lengths = (last - first).astype(np.int64)
         by_slot = np.add.reduceat(lengths, plan.firsts, axis=1)
         ends = np.cumsum(lengths.ravel())
         if int(ends[-1]) > len(queries) * (plan.masks.size + len(self) // WORD_ROWS):
@@ -260,16 +256,15 @@ class PdqIndex:
         wanted = values.take((plan.used + 1) % SLOTS, axis=1).astype(np.uint64) * _SPREAD
         differing = self._words.take(places) ^ np.repeat(wanted.ravel(), by_slot.ravel())
         counts = _count_by_value(differing)
-        if plan.is_narrow:
-            passed = np.flatnonzero(counts <= plan.limit)
-        else:
-            allowed = np.repeat(np.tile(plan.allowed, len(queries)), lengths * WORD_ROWS)
-            passed = np.flatnonzero(counts <= allowed)
-        word = passed // WORD_ROWS
-        place = places.take(word) * WORD_ROWS + passed % WORD_ROWS
+        allowed = np.repeat(np.tile(plan.allowed, len(queries)), lengths * WORD_ROWS)
+        passed = np.flatnonzero(counts <= allowed)
+        word = passed >> 2
+        place = places.take(word) * WORD_ROWS + (passed & (WORD_ROWS - 1))
         rows = self.low.take(place).astype(np.int64) | self.high.take(place).astype(np.int64) << 16
         asked = np.cumsum(by_slot.sum(axis=1)).searchsorted(word, side="right")
         found = Hits.measure(self.rows, rows, queries=queries, asked=asked, limit=distance)
+        if not len(found.rows):
+            return found
         # A row near enough may stand in several of the buckets.
         _, once = np.unique(found.queries * np.int64(MAX_ROWS + 1) + found.rows, return_index=True)
         return Hits(queries=found.queries[once], rows=found.rows[once], distances=found.distances[once])
