@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from relay.tools.fetching import GuardedClient, Signer
     from relay.tools.politeness import PoliteClient
 
-_EMBEDDED: Final = "embedded"
-_NO_CLASSIFIER: Final = "none"
 _ERRANDS: Final = {BackendAction.REPORT: ErrandKind.REPORT, BackendAction.REMOVE: ErrandKind.REMOVE}
 
 # Clocks of servers that federate are off by minutes, and Mastodon's signed times may lie ahead.
@@ -220,7 +217,6 @@ def _normalize_host(text: str) -> str:
 def build_scanner_settings(settings: Settings) -> ScannerSettings:
     """Build how the scanner works."""
     scanner = settings.scanner
-    is_directory = scanner.classifier not in {_EMBEDDED, _NO_CLASSIFIER}
     return ScannerSettings(
         workers=scanner.workers or None,
         max_bytes=settings.fetch.max_media_bytes,
@@ -231,9 +227,11 @@ def build_scanner_settings(settings: Settings) -> ScannerSettings:
         accept_sampled=scanner.accept_sampled,
         accept_weaker_sandbox=frozenset(scanner.accept_weaker_sandbox),
         canary=scanner.canary,
-        embedded_classifier=scanner.classifier == _EMBEDDED,
-        classifier_dirs=(Path(scanner.classifier),) if is_directory else (),
+        embedded_classifier=scanner.has_embedded_classifier,
+        classifier_dirs=scanner.classifier_dirs,
         advisory=frozenset({CLASSIFIERS}) if scanner.classifier_advisory else frozenset(),
+        shadow=frozenset(scanner.shadow),
+        text_cache=settings.server.data_dir / "classifier-texts",
     )
 
 
@@ -287,7 +285,7 @@ def _backend_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     ]
     if settings.gateway.enabled:
         places.append((settings.gateway.host, settings.gateway_port))
-    if settings.doors.validator or settings.doors.hash_endpoint:
+    if settings.doors.is_any_open:
         places.append((settings.doors.host, settings.doors_port))
     if settings.exchange.media_front:
         places.append((server.host, settings.front_port))

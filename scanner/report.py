@@ -190,7 +190,7 @@ class DetectorRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowRun:
-    """What a detector that is only tried out would have said: kept for statistics, never shown nor attested."""
+    """What a detector that is only tried out would have said; for statistics, never shown nor attested."""
 
     run: DetectorRun
     findings: tuple[Finding, ...]

@@ -28,6 +28,7 @@ from scanner.detectors import DETECTORS
 from scanner.outcome import Job, Outcome, no_pixels
 from scanner.pool import DECODER, Pool, PoolHealth
 from scanner.report import (
+    Basis,
     Coverage,
     DetectorRun,
     Finding,
@@ -36,6 +37,7 @@ from scanner.report import (
     PdqHash,
     Report,
     RunOutcome,
+    ShadowRun,
     UnscannableReason,
     Verdict,
 )
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from scanner.hashlist import HashList
     from scanner.settings import ScannerSettings
 
+_RESEMBLING: Final = frozenset({Basis.NEAR_HASH, Basis.CLASSIFIER})
+"""Claims that bytes are like something; those about exactly these bytes are never set aside."""
 _MEDIA_FAMILIES: Final = frozenset({Family.IMAGE, Family.VIDEO, Family.AUDIO})
 
 
@@ -75,12 +79,19 @@ class _Loaded:
     by_builder: tuple[tuple[Detector, ...], ...]
     state: ScannerState
     lists_digest: bytes
+    shadow: frozenset[str]
 
     @property
     def matchers(self) -> tuple[Detector, ...]:
-        """The detectors that compare with the lists."""
+        """The detectors that compare with the lists, without those that are only tried out."""
         groups = zip(DETECTORS, self.by_builder, strict=True)
-        return tuple(one for builder, group in groups if builder.uses_lists for one in group)
+        return tuple(
+            one
+            for builder, group in groups
+            if builder.uses_lists
+            for one in group
+            if one.name not in self.shadow
+        )
 
     @property
     def detectors(self) -> tuple[Detector, ...]:
@@ -100,6 +111,7 @@ class Begun:
         results: The answers of those that were asked, by name.
         reason: Why the bytes cannot be examined wholly, as far as decoding tells.
         lists_digest: The digest of the lists that the bytes were compared with.
+        shadow: Names of the detectors that are only tried out.
     """
 
     report: Report
@@ -109,6 +121,7 @@ class Begun:
     results: dict[str, DetectorResult]
     reason: UnscannableReason | None
     lists_digest: bytes
+    shadow: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,25 +188,30 @@ class Scanner:
             closer = self._pool.run(
                 data, Job.of(self._settings, found, is_closer_look=True, wants_pixels=False)
             )
-            reason = reason or self._reason_of(closer)
+            # What is only tried out makes nothing unscannable.
+            if any(one.name not in loaded.shadow for one in again):
+                reason = reason or self._reason_of(closer)
             if closer.reason is None:
                 # The small frames are those of the first decoding: the second has none.
                 sample = replace(_build_sample(data, found, prints, closer), pixels=sample.pixels)
                 results |= {one.name: self._ask(one, sample) for one in again}
         return Begun(
-            report=_build_report(detectors, results, reason, sample),
+            report=_build_report(detectors, results, reason, sample, loaded.shadow),
             is_whole=len(results) == len(detectors),
             sample=sample,
             detectors=detectors,
             results=results,
             reason=reason,
             lists_digest=loaded.lists_digest,
+            shadow=loaded.shadow,
         )
 
     def finish(self, begun: Begun) -> Report:
         """Ask the costly detectors, too, and return the whole report."""
         costly = {one.name: self._ask(one, begun.sample) for one in begun.detectors if one.is_costly}
-        return _build_report(begun.detectors, begun.results | costly, begun.reason, begun.sample)
+        return _build_report(
+            begun.detectors, begun.results | costly, begun.reason, begun.sample, begun.shadow
+        )
 
     def recheck(self, prints: Fingerprints, pictures: tuple[PictureHashes, ...]) -> Recheck:
         """Compare hashes that were kept of some bytes with the lists as they are now.
@@ -206,11 +224,13 @@ class Scanner:
             pictures=pictures,
             pixels=no_pixels(),
         )
-        results = [self._ask(one, sample) for one in self._loaded.matchers]
+        results = _overrule({one.name: self._ask(one, sample) for one in self._loaded.matchers})
         return Recheck(
-            findings=tuple(finding for one in results for finding in one.findings),
+            findings=tuple(finding for one in results.values() for finding in one.findings),
             # What could not be compared has not been compared.
-            wants_closer_look=any(one.wants_closer_look or one.failed is not None for one in results),
+            wants_closer_look=any(
+                one.wants_closer_look or one.failed is not None for one in results.values()
+            ),
         )
 
     def hash_picture(self, data: bytes) -> PdqHash | UnscannableReason:
@@ -255,7 +275,8 @@ class Scanner:
     @property
     def costly_detectors(self) -> frozenset[str]:
         """The names of the detectors that another's word could spare."""
-        return frozenset(one.name for one in self._loaded.detectors if one.is_costly)
+        loaded = self._loaded
+        return frozenset(one.name for one in loaded.detectors if one.is_costly) - loaded.shadow
 
     def state(self) -> ScannerState:
         """Say what decides the answers of this scanner."""
@@ -276,7 +297,14 @@ class Scanner:
             else previous.by_builder[place]
             for place, builder in enumerate(DETECTORS)
         )
-        detectors = [one for group in groups for one in group]
+        shadow = frozenset(
+            one.name
+            for builder, group in zip(DETECTORS, groups, strict=True)
+            for one in group
+            if self._settings.shadow & {one.name, builder.name}
+        )
+        # What is only tried out decides no answer, so that trying it out makes no verdict old.
+        detectors = [one for group in groups for one in group if one.name not in shadow]
         matching = [
             [one.name, one.version, one.state]
             for builder, group in zip(DETECTORS, groups, strict=True)
@@ -288,6 +316,7 @@ class Scanner:
             by_builder=groups,
             state=build_state(self._settings, detectors),
             lists_digest=hashlib.sha256(json.dumps(matching, sort_keys=True).encode()).digest(),
+            shadow=shadow,
         )
 
     def _find_obstacle(
@@ -359,9 +388,7 @@ def _is_lacking(need: Need, sample: Sample) -> bool:
 
 def _build_sample(data: bytes, found: MediaType | None, prints: Fingerprints, outcome: Outcome) -> Sample:
     hashes = tuple(
-        PdqHash(
-            bits=one.dihedral[0], quality=one.quality, frame=one.frame, timestamp_ms=one.timestamp_ms
-        )
+        PdqHash(bits=one.dihedral[0], quality=one.quality, frame=one.frame, timestamp_ms=one.timestamp_ms)
         for one in outcome.pictures
     )
     return Sample(
@@ -385,19 +412,14 @@ def _build_report(
     results: dict[str, DetectorResult],
     reason: UnscannableReason | None,
     sample: Sample,
+    shadow: frozenset[str],
 ) -> Report:
+    tried = [one for one in detectors if one.name in shadow and one.name in results]
+    detectors = tuple(one for one in detectors if one.name not in shadow)
+    standing = _overrule({name: result for name, result in results.items() if name not in shadow})
     asked = [one for one in detectors if one.name in results]
-    findings = tuple(finding for one in asked for finding in results[one.name].findings)
-    runs = tuple(
-        DetectorRun(
-            name=one.name,
-            version=one.version,
-            essential=one.essential,
-            outcome=_outcome_of(results.get(one.name)),
-            scores=results[one.name].scores if one.name in results else (),
-        )
-        for one in detectors
-    )
+    findings = tuple(finding for one in asked for finding in standing[one.name].findings)
+    runs = tuple(_build_run(one, results.get(one.name), standing.get(one.name)) for one in detectors)
     if reason is None and any(run.essential and run.outcome is RunOutcome.FAILED for run in runs):
         reason = UnscannableReason.DETECTOR_UNAVAILABLE
     if any(not finding.advisory for finding in findings):
@@ -411,12 +433,49 @@ def _build_report(
         detectors=runs,
         fingerprints=sample.fingerprints,
         facts=sample.facts,
+        shadow=tuple(
+            ShadowRun(
+                run=_build_run(one, results[one.name], results[one.name]),
+                findings=results[one.name].findings,
+            )
+            for one in tried
+        ),
     )
 
 
-def _outcome_of(result: DetectorResult | None) -> RunOutcome:
-    if result is None:
+def _build_run(
+    detector: Detector, result: DetectorResult | None, standing: DetectorResult | None
+) -> DetectorRun:
+    return DetectorRun(
+        name=detector.name,
+        version=detector.version,
+        essential=detector.essential,
+        outcome=_outcome_of(result, standing),
+        scores=() if result is None else result.scores,
+    )
+
+
+def _overrule(results: dict[str, DetectorResult]) -> dict[str, DetectorResult]:
+    """Set aside what merely resembles something, where an allow list holds exactly these bytes.
+
+    Nothing else changes: what could not be examined stays so, for the list says nothing about what the
+    detectors did not see.
+    """
+    if not any(one.allows for one in results.values()):
+        return results
+    return {
+        name: replace(
+            one, findings=tuple(finding for finding in one.findings if finding.basis not in _RESEMBLING)
+        )
+        for name, one in results.items()
+    }
+
+
+def _outcome_of(result: DetectorResult | None, standing: DetectorResult | None) -> RunOutcome:
+    if result is None or standing is None:
         return RunOutcome.SPARED
     if result.failed is not None:
         return RunOutcome.FAILED
+    if len(standing.findings) < len(result.findings):
+        return RunOutcome.OVERRULED
     return RunOutcome.NOT_APPLICABLE if result.not_applicable else RunOutcome.RAN

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE: Final = "BREAKWATER_CONFIG"
 """Names the file, where the command line does not."""
 
+_WEIGHTS: Final = frozenset({".safetensors", ".onnx"})
 _RESERVED: Final = frozenset({CONFIG_VARIABLE})
 
 _MAX_FILE_BYTES: Final = 1_048_576
@@ -264,14 +265,17 @@ def _locate(names: list[str], text: str, path: Path | None) -> str:
 def _check_world(settings: Settings) -> list[str]:
     """Check what needs a look outside of the settings."""
     problems: list[str] = []
-    directory = settings.scanner.classifier_dir
-    if directory is not None and not directory.is_dir():
-        problems.append(
-            f"scanner.classifier names {directory}, which is no directory; give `embedded`, `none` or the "
-            "directory of a transformers image classifier",
-        )
-    elif directory is not None and not any(directory.glob("*.safetensors")):
-        problems.append(f"scanner.classifier names {directory}, which holds no *.safetensors weights")
+    for directory in settings.scanner.classifier_dirs:
+        if not directory.is_dir():
+            problems.append(
+                f"scanner.classifier names {directory}, which is no directory; give `embedded`, `none` or "
+                "the directory of an image classifier",
+            )
+        elif not any(one.suffix in _WEIGHTS for one in directory.iterdir()):
+            problems.append(
+                f"scanner.classifier names {directory}, which holds no *.safetensors weights and no *.onnx "
+                "graph"
+            )
     for name, url in (
         ("identity.base_url", settings.identity.base_url),
         ("backend.url", settings.backend.url),

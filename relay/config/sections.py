@@ -241,19 +241,28 @@ class Fetch(Section):
         return tuple(parse_private(value) for value in self.allow_private)
 
 
+EMBEDDED_CLASSIFIER: Final = "embedded"
+"""The name of the built-in classifier in the settings."""
+
+
 class Scanner(Section):
     """How media is examined."""
 
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     """Sandboxed decoder processes; 0 starts one per processor."""
-    classifier: str = "embedded"
-    """`embedded`, `none`, or the path of a directory with a transformers image classifier of your own."""
+    classifier: str | tuple[str, ...] = "embedded"
+    """`embedded`, `none`, the path of a directory with an image classifier of your own that `breakwater
+    classifier add` prepared, or a list of these."""
     classifier_advisory: bool = True
     """Whether classifiers only label and report. Otherwise what they find is withheld for a person to
     decide."""
     own_lists: bool = True
     """Whether what moderators uphold becomes hash lists of your own, one a category, so that copies that were
     resized or cropped wait for a ruling, too. The lists are brought up to date once a day."""
+    shadow: tuple[str, ...] = ()
+    """Detectors that are only tried out, by the name of a classifier of yours, or `classifier` for all of
+    them: they look at everything and are counted by `breakwater classifier status`, but decide and report
+    nothing."""
     canary: bool = True
     """Whether the drawn test picture is recognised, with which the whole line can be tried out."""
     accept_weaker_sandbox: tuple[Measure, ...] = ()
@@ -271,9 +280,20 @@ class Scanner(Section):
     """The most frames of an animation that are all read; longer ones are sampled."""
 
     @property
-    def classifier_dir(self) -> Path | None:
-        """The directory of the admin's own classifier, if there is one."""
-        return None if self.classifier in {"embedded", "none", ""} else Path(self.classifier)
+    def classifiers(self) -> tuple[str, ...]:
+        """What the setting names, one or several, without the word for none."""
+        names = (self.classifier,) if isinstance(self.classifier, str) else self.classifier
+        return tuple(dict.fromkeys(name for name in names if name not in {"", "none"}))
+
+    @property
+    def has_embedded_classifier(self) -> bool:
+        """Whether the built-in classifier runs."""
+        return EMBEDDED_CLASSIFIER in self.classifiers
+
+    @property
+    def classifier_dirs(self) -> tuple[Path, ...]:
+        """The directories of the admin's own classifiers."""
+        return tuple(Path(name) for name in self.classifiers if name != EMBEDDED_CLASSIFIER)
 
 
 class Legal(Section):

@@ -33,6 +33,9 @@ _STRICTNESS: Final = {MediaDecision.RELEASE: 0, MediaDecision.WITHHOLD: 1, Media
 # They show their people copies that they fetched themselves, never the address at the origin.
 _SERVE_COPIES: Final = frozenset({Software.MASTODON, Software.MISSKEY, Software.SHARKEY})
 
+_LOOKUPS: Final = frozenset({"exact-hash", "pdq", "vpdq"})
+"""Detectors that find known content: in shadow they find it and it passes."""
+
 # After the inbox door and the admin's pages.
 _GATEWAY_OFFSET: Final = 2
 _DOORS_OFFSET: Final = 3
@@ -196,7 +199,7 @@ def _crowded_ports(settings: Settings) -> list[str]:
         ("gateway.port", settings.gateway.enabled, (settings.gateway.host, settings.gateway_port)),
         (
             "doors.port",
-            settings.doors.validator or settings.doors.hash_endpoint,
+            settings.doors.is_any_open,
             (settings.doors.host, settings.doors_port),
         ),
         ("exchange.front_port", settings.exchange.media_front, (server.host, settings.front_port)),
@@ -226,15 +229,23 @@ def loosened_policies(settings: Settings) -> list[str]:
                 f"policy.conditions.{name} is {given.value}; the default is {default_decision.value}. "
                 "Media that nobody looked at will pass.",
             )
+    sentences += _loosened_scanner(settings)
+    if settings.fetch.allow_private:
+        sentences.append("fetch.allow_private lets strangers make the relay reach private addresses.")
+    if settings.fetch.allow_http:
+        sentences.append("fetch.allow_http lets anybody on the way change what is fetched.")
+    return sentences
+
+
+def _loosened_scanner(settings: Settings) -> list[str]:
+    sentences: list[str] = []
     if settings.scanner.accept_weaker_sandbox:
         missing = ", ".join(sorted(settings.scanner.accept_weaker_sandbox))
         sentences.append(f"scanner.accept_weaker_sandbox lets hostile pictures be decoded without {missing}.")
     if settings.scanner.accept_sampled:
         sentences.append("scanner.accept_sampled lets animations pass of which not every frame was seen.")
-    if settings.fetch.allow_private:
-        sentences.append("fetch.allow_private lets strangers make the relay reach private addresses.")
-    if settings.fetch.allow_http:
-        sentences.append("fetch.allow_http lets anybody on the way change what is fetched.")
+    if lookups := sorted(_LOOKUPS & set(settings.scanner.shadow)):
+        sentences.append(f"scanner.shadow lets known content pass that only {', '.join(lookups)} would find.")
     return sentences
 
 

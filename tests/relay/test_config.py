@@ -257,7 +257,7 @@ def test_accepted_gaps_in_the_sandbox_are_named_one_by_one(tmp_path: Path) -> No
     text = '[scanner]\naccept_weaker_sandbox = ["landlock"]\nclassifier = "none"\n'
     scanner = load(tmp_path, text).scanner
     assert scanner.accept_weaker_sandbox == (Measure.LANDLOCK,)
-    assert scanner.classifier_dir is None
+    assert scanner.classifiers == ()
     assert "accept_weaker_sandbox" in problems(tmp_path, "[scanner]\naccept_weaker_sandbox = true\n")[0]
 
 
@@ -278,6 +278,7 @@ def test_private_targets_are_networks_and_endpoints(tmp_path: Path) -> None:
         ('[policy.csam-known]\ndelivery = "forward"\n', "policy.csam-known.delivery is forward"),
         ('[policy.conditions]\nunscannable = "release"\n', "policy.conditions.unscannable is release"),
         ('[scanner]\naccept_weaker_sandbox = ["seccomp"]\n', "without seccomp"),
+        ("[scanner]\naccept_sampled = true\n", "scanner.accept_sampled lets animations pass"),
         ('[fetch]\nallow_private = ["10.0.0.0/8"]\n', "fetch.allow_private"),
     ],
 )
@@ -348,3 +349,37 @@ def test_the_reference_page_in_the_repository_is_the_generated_one() -> None:
     assert REFERENCE.read_text(encoding="utf-8") == build_reference(), (
         "run: breakwater config docs > docs/configuration.md"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "embedded", "directories"),
+    [
+        ("", True, 0),
+        ('classifier = "none"', False, 0),
+        ('classifier = "{0}"', False, 1),
+        ('classifier = ["embedded", "{0}"]', True, 1),
+        ('classifier = ["{0}", "{0}", "none"]', False, 1),
+    ],
+)
+def test_one_classifier_or_several_are_named(
+    tmp_path: Path, text: str, directories: int, *, embedded: bool
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "model.onnx").touch()
+    scanner = load(tmp_path, "[scanner]\n" + text.format(own)).scanner
+    assert scanner.has_embedded_classifier is embedded
+    assert scanner.classifier_dirs == (own,) * directories
+
+
+def test_a_classifier_without_weights_is_named(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (found,) = problems(tmp_path, f'[scanner]\nclassifier = ["embedded", "{own}"]\n')
+    assert "no *.onnx graph" in found
+
+
+def test_what_is_only_tried_out_is_named_as_loosened_where_it_looks_up_lists(tmp_path: Path) -> None:
+    assert loosened_policies(load(tmp_path, '[scanner]\nshadow = ["classifier"]\n')) == []
+    (sentence,) = loosened_policies(load(tmp_path, '[scanner]\nshadow = ["pdq"]\n'))
+    assert "scanner.shadow" in sentence
