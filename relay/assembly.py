@@ -21,7 +21,7 @@ from relay.stages.release import ReleaseTools
 from relay.stages.store import HoldPolicy
 from relay.tools.door_secret import build_addresses, find_door_secret
 from relay.tools.limits import Backlog, FairShare
-from relay.tools.own_media import OwnMedia
+from relay.tools.own_media import OwnMedia, name_front
 from relay.tools.policy import FetchPolicy
 from relay.tools.urls import DEFAULT_PORTS, MalformedUrlError, parse_url
 from relay.web.front.door import FrontSettings
@@ -167,25 +167,32 @@ def build_gateway_settings(settings: Settings, *, own: tuple[Endpoint, ...]) -> 
     )
 
 
-def build_front_settings(settings: Settings) -> FrontSettings:
+def build_front_settings(settings: Settings, *, secret: bytes) -> FrontSettings:
     """Build how the media front works.
+
+    Args:
+        settings: The configuration.
+        secret: What its name is derived from.
 
     Raises:
         ConfigError: The address of the server behind it cannot be used.
     """
-    exchange = settings.exchange
+    return FrontSettings(
+        upstream=_read_media_upstream(settings),
+        paths=settings.exchange.media_paths,
+        trusted_proxies=settings.server.trusted_proxies,
+        copies=settings.server.data_dir / "copies",
+        via=name_front(secret),
+    )
+
+
+def _read_media_upstream(settings: Settings) -> FetchUrl:
     try:
-        upstream = parse_url(exchange.media_upstream)
+        return parse_url(settings.exchange.media_upstream)
     except MalformedUrlError as error:
         raise ConfigError(
             f"exchange.media_upstream cannot be used ({error}) Write it as http://127.0.0.1:3000."
         ) from error
-    return FrontSettings(
-        upstream=upstream,
-        paths=exchange.media_paths,
-        trusted_proxies=settings.server.trusted_proxies,
-        copies=settings.server.data_dir / "copies",
-    )
 
 
 def build_media_source(settings: Settings, *, inside: GuardedClient, outside: PoliteClient) -> MediaSource:
@@ -201,8 +208,12 @@ def build_media_source(settings: Settings, *, inside: GuardedClient, outside: Po
     """
     if not settings.exchange.media_front:
         return outside
-    front = build_front_settings(settings)
-    return OwnMedia(upstream=front.upstream, paths=front.paths, inside=inside, outside=outside)
+    return OwnMedia(
+        upstream=_read_media_upstream(settings),
+        paths=settings.exchange.media_paths,
+        inside=inside,
+        outside=outside,
+    )
 
 
 def _normalize_host(text: str) -> str:
@@ -335,7 +346,7 @@ def build_selftest_doors(
     if password:
         proxy = proxy.replace("://", f"://breakwater:{password}@", 1)
     local = None
-    if doors.validator or doors.hash_endpoint:
+    if doors.is_any_open:
         secret = find_door_secret(settings, installation_secret=installation_secret)
         local = build_addresses(local_url(doors.host, settings.doors_port), secret)
     return DoorAddresses(
@@ -343,6 +354,7 @@ def build_selftest_doors(
         authority_pem=None if authority is None else authority.certificate_pem,
         validator=local.validator if local is not None and doors.validator else None,
         hash_endpoint=local.hash_endpoint if local is not None and doors.hash_endpoint else None,
+        lookup=local.lookup if local is not None and doors.lookup else None,
     )
 
 

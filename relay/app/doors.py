@@ -14,7 +14,7 @@ from relay import assembly
 from relay.errors import StartupError
 from relay.selftest import SelftestTools, run_selftest
 from relay.tools.dialling import open_dialler
-from relay.tools.door_secret import PDQ, VALIDATE, find_door_secret
+from relay.tools.door_secret import LOOKUP, PDQ, VALIDATE, find_door_secret
 from relay.tools.flights import open_flights
 from relay.web.admin import AdminPages
 from relay.web.attestations import AttestationDoor
@@ -24,6 +24,7 @@ from relay.web.hash_endpoint import HashDoor
 from relay.web.identity import IdentityPages
 from relay.web.inbox import InboxDoor
 from relay.web.local import LocalDoor, LocalDoors
+from relay.web.lookup import LookupDoor
 from relay.web.uploads import UploadDoor
 from relay.web.validator import ValidatorDoor
 
@@ -56,12 +57,16 @@ async def open_doors(
     # Whoever still waits goes home before the door closes.
     stack.callback(answering.bell.stop)
     await _serve(stack, _build_admin(_build_pages(ground)), server.admin_host, server.admin_port)
-    if settings.doors.validator or settings.doors.hash_endpoint:
+    if settings.doors.is_any_open:
         local = await _build_local_doors(stack, settings, tools, ground.identity)
         await _serve(stack, local, settings.doors.host, settings.doors_port)
     if settings.exchange.media_front:
         front = await stack.enter_async_context(
-            open_media_front(assembly.build_front_settings(settings), tools=tools, client=upstream)
+            open_media_front(
+                assembly.build_front_settings(settings, secret=ground.identity.secret),
+                tools=tools,
+                client=upstream,
+            )
         )
         await _serve(stack, _build_front(front), server.host, settings.front_port)
     if settings.gateway.enabled:
@@ -156,6 +161,8 @@ async def _build_local_doors(
             flights=await stack.enter_async_context(open_flights()),
             per_minute=settings.doors.hashes_per_minute,
         )
+    if settings.doors.lookup:
+        doors[LOOKUP] = LookupDoor(tools=tools)
     secret = find_door_secret(settings, installation_secret=identity.secret)
     return LocalDoors(secret=secret, doors=doors, metrics=tools.metrics).build()
 

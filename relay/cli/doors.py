@@ -1,4 +1,4 @@
-"""`breakwater doors`: the addresses that pict-rs and PieFed have to be told, secret included."""
+"""`breakwater doors`: the addresses that pict-rs, PieFed and others have to be told, secret included."""
 
 from __future__ import annotations
 
@@ -69,6 +69,14 @@ def _list(settings: Settings) -> list[dict[str, Any]]:
             "setting": "doors.hash_endpoint",
             "address": addresses.hash_endpoint,
             "lines": [f"IMAGE_HASHING_ENDPOINT={addresses.hash_endpoint}"],
+        },
+        {
+            "door": "look-up",
+            "for": "programs of your own",
+            "on": settings.doors.lookup,
+            "setting": "doors.lookup",
+            "address": addresses.lookup,
+            "lines": [f"curl -F file=@picture.jpg {addresses.lookup}"],
         },
     ]
 

@@ -89,9 +89,13 @@ def _list_doors(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.gateway.enabled:
         kind = "https is opened" if settings.gateway.opens_tls else "https is tunnelled and NOT examined"
         yield "gateway", f"{local_url(settings.gateway.host, settings.gateway_port)}  ({kind})"
-    doors = {"validator": settings.doors.validator, "PDQ": settings.doors.hash_endpoint}
+    doors = {
+        "validator": settings.doors.validator,
+        "PDQ": settings.doors.hash_endpoint,
+        "look-up": settings.doors.lookup,
+    }
     if any(doors.values()):
-        names = " and ".join(name for name, is_open in doors.items() if is_open)
+        names = ", ".join(name for name, is_open in doors.items() if is_open)
         address = local_url(settings.doors.host, settings.doors_port)
         yield "doors", f"{address}  ({names}; whole addresses: `breakwater doors`)"
     if settings.uploads.enabled:

@@ -45,12 +45,14 @@ class Gateway(Section):
 
 
 class Doors(Section):
-    """The doors for programs beside the backend: pict-rs' validation and PieFed's hash endpoint."""
+    """The doors for programs beside the backend: for pict-rs, for PieFed, and for programs of your own."""
 
     validator: bool = False
     """Whether pict-rs may ask about every file before it stores it (its `media.external_validation`)."""
     hash_endpoint: bool = False
     """Whether PieFed may ask for the hash of a picture (its `IMAGE_HASHING_ENDPOINT`)."""
+    lookup: bool = False
+    """Whether programs of your own may send a file and learn whether a hash list holds it."""
     host: str = "127.0.0.1"
     """The address that these doors listen on. Never a public one."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
@@ -65,6 +67,11 @@ class Doors(Section):
     is not known by then is refused."""
     hashes_per_minute: Positive = 120
     """The most pictures a minute whose hash is fetched and computed for PieFed."""
+
+    @property
+    def is_any_open(self) -> bool:
+        """Whether any of them is open."""
+        return self.validator or self.hash_endpoint or self.lookup
 
 
 class Uploads(Section):

@@ -65,4 +65,6 @@ async def run_selftest(tools: SelftestTools) -> JsonObject:
             await check("validator", lambda: doors.check_validator(addresses, tools))
         if addresses.hash_endpoint is not None:
             await check("hash endpoint", lambda: doors.check_hash_endpoint(addresses, tools))
+        if addresses.lookup is not None:
+            await check("look-up", lambda: doors.check_lookup(addresses, tools))
     return {"passed": all(bool(one["passed"]) for one in checks), "checks": list(checks)}

@@ -16,6 +16,7 @@ from db import cases
 from relay.selftest.parts import PATIENCE_S, SelftestFailure
 from relay.selftest.pictures import draw_fresh_canary, draw_harmless
 from scanner.canary import draw_canary
+from scanner.report import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +39,14 @@ class DoorAddresses:
         authority_pem: The certificate that the backend trusts; None where the gateway opens no TLS.
         validator: Where pict-rs asks, secret included.
         hash_endpoint: Where PieFed asks, secret included.
+        lookup: Where programs of the admin's own ask, secret included.
     """
 
     gateway: str | None = None
     authority_pem: str | None = None
     validator: str | None = None
     hash_endpoint: str | None = None
+    lookup: str | None = None
 
 
 async def check_gateway(addresses: DoorAddresses, tools: SelftestTools) -> str:
@@ -143,6 +146,32 @@ async def check_hash_endpoint(addresses: DoorAddresses, tools: SelftestTools) ->
             "scanner works"
         )
     return "a picture is fetched and its hash comes back"
+
+
+async def check_lookup(addresses: DoorAddresses, tools: SelftestTools) -> str:
+    """Ask whether the lists hold a harmless picture and the canary.
+
+    Raises:
+        SelftestFailure: They are said to hold the one, or not to hold the other.
+    """
+    del tools
+    harmless, canary = await asyncio.to_thread(_draw_both)
+    async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as http:
+        first, second = [
+            await http.post(addresses.lookup or "", files={"file": ("picture", picture, "image/png")})
+            for picture in (harmless, canary)
+        ]
+    if not (first.is_success and second.is_success):
+        raise SelftestFailure(
+            f"a picture was answered {first.status_code} and {second.status_code}; `breakwater doctor` says "
+            "whether the scanner works"
+        )
+    if (first.json()["verdict"], second.json()["verdict"]) != (Verdict.NO_MATCH, Verdict.MATCH):
+        raise SelftestFailure(
+            "the lists are said to hold a harmless picture, or not to hold the canary. Do not rely on this "
+            "door until `breakwater doctor` says what is wrong."
+        )
+    return "the canary is found, a harmless picture is not"
 
 
 def _draw_both() -> tuple[bytes, bytes]:

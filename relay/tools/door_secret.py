@@ -24,6 +24,9 @@ VALIDATE: Final = "validate"
 PDQ: Final = "pdq"
 """The end of the hash endpoint's path."""
 
+LOOKUP: Final = "lookup"
+"""The end of the look-up door's path."""
+
 # Names this use of the installation's secret, so that nothing else that is derived from it is the same.
 _PURPOSE: Final = b"doors beside the backend"
 
@@ -34,10 +37,11 @@ _USABLE: Final = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorAddresses:
-    """Where pict-rs and PieFed ask; whoever knows an address may ask there."""
+    """Where pict-rs, PieFed and programs of the admin's own ask; whoever knows an address may ask there."""
 
     validator: str
     hash_endpoint: str
+    lookup: str
 
 
 def find_door_secret(settings: Settings, *, installation_secret: bytes) -> str:
@@ -61,5 +65,7 @@ def find_door_secret(settings: Settings, *, installation_secret: bytes) -> str:
 def build_addresses(base_url: str, secret: str) -> DoorAddresses:
     """Build the whole addresses below the URL that the doors are reachable at."""
     return DoorAddresses(
-        validator=f"{base_url}/{secret}/{VALIDATE}", hash_endpoint=f"{base_url}/{secret}/{PDQ}"
+        validator=f"{base_url}/{secret}/{VALIDATE}",
+        hash_endpoint=f"{base_url}/{secret}/{PDQ}",
+        lookup=f"{base_url}/{secret}/{LOOKUP}",
     )

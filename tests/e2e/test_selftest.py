@@ -50,12 +50,14 @@ async def test_every_door_that_is_open_is_tried_as_the_backend_would(
         gateway_port=str(gateway),
         doors_validator="true",
         doors_hash_endpoint="true",
+        doors_lookup="true",
         doors_port=str(doors),
     )
 
     assert checks["gateway"]["passed"] is passes
     assert checks["validator"]["passed"] is passes
     assert checks["hash endpoint"]["passed"]
+    assert checks["look-up"]["passed"] is passes
     assert "gateway, https" not in checks
 
 

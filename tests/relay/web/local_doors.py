@@ -12,6 +12,7 @@ from aiohttp import web
 from relay.tools.flights import open_flights
 from relay.web.hash_endpoint import HashDoor
 from relay.web.local import LocalDoors
+from relay.web.lookup import LookupDoor
 from relay.web.validator import ValidatorDoor
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PATIENCE = timedelta(seconds=60)
 async def open_local_doors(
     tools: Tools, *, within: timedelta = PATIENCE, max_under_way: int = 100, per_minute: int = 100
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve both doors, and open a client below the path that their secret makes."""
+    """Serve all doors, and open a client below the path that their secret makes."""
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         validator = ValidatorDoor(
@@ -36,7 +37,9 @@ async def open_local_doors(
         hashes = HashDoor(
             tools=tools, flights=await enter(open_flights()), per_minute=per_minute, within=within
         )
-        doors = LocalDoors(secret=SECRET, doors={"validate": validator, "pdq": hashes}, metrics=tools.metrics)
+        lookup = LookupDoor(tools=tools, max_under_way=max_under_way)
+        open_doors = {"validate": validator, "pdq": hashes, "lookup": lookup}
+        doors = LocalDoors(secret=SECRET, doors=open_doors, metrics=tools.metrics)
         runner = web.AppRunner(doors.build(), access_log=None, shutdown_timeout=1)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
