@@ -11,6 +11,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from scanner.errors import MalformedError
+from scanner.formats.carriers import gif_colours
+from scanner.formats.jxl import parse_layout
 from scanner.sniff import MediaType
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ def _png(data: bytes) -> Claims:
 
 def _gif(data: bytes) -> Claims:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at = _GIF_HEADER + _colours(flags)
+    at = _GIF_HEADER + gif_colours(flags)
     frames = 0
     for _ in range(MAX_BLOCKS):
         # Files without their trailer are common, and every viewer shows them.
@@ -78,7 +81,7 @@ def _gif(data: bytes) -> Claims:
             # A frame may reach beyond the canvas, and decoders grow the canvas for it.
             width, height = max(width, left + frame_width), max(height, top + frame_height)
             frames += 1
-            at += 10 + _colours(flags) + 1
+            at += 10 + gif_colours(flags) + 1
         elif data[at] == 0x21:  # noqa: PLR2004 - an extension
             at += 2
         else:
@@ -87,10 +90,6 @@ def _gif(data: bytes) -> Claims:
             at += 1 + data[at]
         at += 1
     return Claims(sizes=((width, height),), frames=frames)
-
-
-def _colours(flags: int) -> int:
-    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _webp(data: bytes) -> Claims:
@@ -124,7 +123,7 @@ def _u24(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 3], "little")
 
 
-def _avif(data: bytes) -> Claims:
+def _items(data: bytes) -> Claims:
     """Collect every `ispe` property; the pictures they belong to do not matter, all must be small enough."""
     sizes: list[tuple[int, int]] = []
     at = 0
@@ -152,10 +151,21 @@ def _extents(box: bytes) -> list[tuple[int, int]]:
     return sizes
 
 
+def _jxl(data: bytes) -> Claims:
+    try:
+        layout = parse_layout(data)
+    except MalformedError:
+        return Claims(is_truncated=True)
+    size = (layout.header.width, layout.header.height)
+    return Claims(sizes=(size,), is_truncated=layout.is_truncated)
+
+
 _READERS: Final[dict[MediaType, Callable[[bytes], Claims]]] = {
     MediaType.PNG: _png,
     MediaType.APNG: _png,
     MediaType.GIF: _gif,
     MediaType.WEBP: _webp,
-    MediaType.AVIF: _avif,
+    MediaType.AVIF: _items,
+    MediaType.HEIF: _items,
+    MediaType.JXL: _jxl,
 }

@@ -90,7 +90,16 @@ PLAYED = frozenset(
 """Video and sound: the types that `scanner.video` takes."""
 
 DECODABLE = PLAYED | frozenset(
-    {MediaType.JPEG, MediaType.PNG, MediaType.APNG, MediaType.GIF, MediaType.WEBP, MediaType.AVIF}
+    {
+        MediaType.JPEG,
+        MediaType.PNG,
+        MediaType.APNG,
+        MediaType.GIF,
+        MediaType.WEBP,
+        MediaType.AVIF,
+        MediaType.HEIF,
+        MediaType.JXL,
+    }
 )
 """The types that the sandboxed decoder takes."""
 

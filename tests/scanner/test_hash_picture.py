@@ -95,7 +95,7 @@ def test_what_is_no_picture_has_no_hash_and_says_why(plain_scanner: Scanner) -> 
     for data, reason in (
         (b"", UnscannableReason.EMPTY),
         (b"<!doctype html><p>words</p>", UnscannableReason.NOT_MEDIA),
-        (b"\xff\x0a" + bytes(60), UnscannableReason.UNSUPPORTED),
+        (b"II*\x00" + bytes(60), UnscannableReason.UNSUPPORTED),
         (whole[: len(whole) // 2], UnscannableReason.TRUNCATED),
         (hostile.png_bomb(60_000, 60_000), UnscannableReason.TOO_MANY_PIXELS),
     ):
