@@ -51,6 +51,7 @@ class ListSource(NewListSource):
     Attributes:
         name: The list's name.
         category: The list's category.
+        purpose: The list's purpose, `block` or `allow`.
         entries: How many values the list has.
         is_withdrawn: The list is out of use.
         checkpoint: Where the next page begins; None before the first one.
@@ -67,6 +68,7 @@ class ListSource(NewListSource):
 
     name: str
     category: str
+    purpose: str
     entries: int
     is_withdrawn: bool
     checkpoint: dict[str, Any] | None
@@ -83,8 +85,8 @@ class ListSource(NewListSource):
 
 _SOURCE: Final = """
     s.list_id, s.kind, s.url, s.credentials, s.options, s.every, s.accepted_at, l.name, l.category,
-    l.entries, l.withdrawn_at IS NOT NULL AS is_withdrawn, s.checkpoint, s.generation, s.due_at, s.tries,
-    s.synced_at, s.error_kind, s.error, s.unusable, s.worker, s.lease_until
+    l.purpose, l.entries, l.withdrawn_at IS NOT NULL AS is_withdrawn, s.checkpoint, s.generation,
+    s.due_at, s.tries, s.synced_at, s.error_kind, s.error, s.unusable, s.worker, s.lease_until
 """
 
 _ADD: Final = """-- add_list_source

@@ -21,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
 _LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Seconds: from a delivery passed straight through to one held for the whole default patience."""
@@ -100,6 +101,18 @@ class Metrics:
             "breakwater_errands",
             "Errands on the backend that were carried out, put off or given up.",
             ["kind", "outcome"],
+            registry=registry,
+        )
+        self._list_syncs = Counter(
+            "breakwater_list_syncs",
+            "Fetches of lists from their makers, by the kind of source.",
+            ["kind", "outcome"],
+            registry=registry,
+        )
+        self._list_ages = Gauge(
+            "breakwater_list_age_seconds",
+            "Since the last whole fetch of the list that waits for one the longest, by the kind of source.",
+            ["kind"],
             registry=registry,
         )
         self._restarts = Counter(
@@ -203,6 +216,16 @@ class Metrics:
     def set_service_budget(self, *, service: str, left: int) -> None:
         """Show how many requests a service may get yet today."""
         self._service_budget.labels(service).set(left)
+
+    def count_list_sync(self, *, kind: str, outcome: str) -> None:
+        """Count a fetch of a list that came to an end."""
+        self._list_syncs.labels(kind, outcome).inc()
+
+    def set_list_ages(self, by_kind: Mapping[str, timedelta]) -> None:
+        """Show since when the lists were not fetched wholly; kinds that are not named have none."""
+        self._list_ages.clear()
+        for kind, age in by_kind.items():
+            self._list_ages.labels(kind).set(age.total_seconds())
 
     def count_decoder_restarts(self, number: int) -> None:
         """Count decoder processes that crashed, hung or ran out of memory."""

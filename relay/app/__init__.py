@@ -21,11 +21,13 @@ from relay.app.ground import open_ground
 from relay.app.line import open_line
 from relay.audits.audit import AuditTools
 from relay.audits.worker import AuditWorker
-from relay.config import csam_handling_problems
+from relay.config import csam_handling_problems, read_environment
 from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers
 from relay.own_lists import OwnListKeeper, OwnListTools
 from relay.rescans.worker import RescanWorker
+from relay.sources.run import SyncTools
+from relay.sources.worker import ListSyncs
 from relay.tools.hash_lists import ListWatch
 from relay.tools.own_media import open_upstream_client
 from relay.workers import Workers, WorkerSettings
@@ -75,6 +77,7 @@ class Relay:
         rescans: What compares media seen before with lists that came later.
         audits: What scans, now and then, what a peer's word has spared us.
         reader: What reads the feeds of our peers; None where the admin does not want it.
+        list_syncs: What fetches the lists of others.
         own_lists: What makes lists of what moderators uphold; None where the admin does not want it.
         talk: What else goes on between us and other relays.
         list_watch: What loads the hash lists again when they change.
@@ -91,6 +94,7 @@ class Relay:
     rescans: RescanWorker
     audits: AuditWorker
     reader: FeedReader | None
+    list_syncs: ListSyncs
     own_lists: OwnListKeeper | None
     talk: tuple[Loop, ...]
     list_watch: ListWatch
@@ -99,7 +103,7 @@ class Relay:
     def loops(self) -> tuple[Loop, ...]:
         """All that goes on until it is told to stop."""
         wanted = tuple(one for one in (self.reader, self.own_lists) if one is not None)
-        return (*self.talk, *wanted, self.workers, self.errands, self.rescans, self.audits)
+        return (*self.talk, *wanted, self.workers, self.errands, self.rescans, self.audits, self.list_syncs)
 
 
 @asynccontextmanager
@@ -132,6 +136,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             rescans=rescans,
             audits=AuditWorker(AuditTools(line=tools, peers=asking.tools, name=ground.name)),
             reader=answering.reader,
+            list_syncs=_build_list_syncs(ground),
             own_lists=_build_own_lists(ground) if settings.scanner.own_lists else None,
             talk=_list_talk(answering),
             list_watch=ListWatch(
@@ -158,6 +163,20 @@ async def run_relay(relay: Relay, *, stop: asyncio.Event) -> None:
 def _wake_all(*sleepers: Announcer | RescanWorker) -> None:
     for one in sleepers:
         one.wake()
+
+
+def _build_list_syncs(ground: Ground) -> ListSyncs:
+    return ListSyncs(
+        SyncTools(
+            database=ground.database,
+            client=ground.client,
+            clock=ground.clock,
+            environ=read_environment(),
+            worker=ground.name,
+            legal_problems=tuple(csam_handling_problems(ground.settings)),
+        ),
+        metrics=ground.metrics,
+    )
 
 
 def _build_workers(ground: Ground, tools: Tools) -> Workers:
