@@ -57,6 +57,8 @@ class Service(Section):
 
     enabled: bool = False
     """Whether it is asked."""
+    url: str = ""
+    """Its address."""
     consent: str = ""
     """The sentence that `breakwater services list` prints for it, word for word. Without it nothing is
     sent."""
@@ -229,7 +231,7 @@ def _problems_of(name: str, service: Service) -> list[str]:
         )
     if isinstance(service, Hma) and not service.banks:
         problems.append(f"{place} is on without {place}.banks; say which of its banks count, and as what")
-    return problems + _address_problems(f"{place}.url", getattr(service, "url", ""), name)
+    return problems + _address_problems(f"{place}.url", service.url, name)
 
 
 def _address_problems(key: str, url: str, name: str) -> list[str]:
