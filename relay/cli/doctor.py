@@ -16,6 +16,7 @@ from relay import assembly
 from relay.cli.diagnosis import Diagnosis, Finding
 from relay.cli.doctor_backend import check_coverage, check_gateway, check_token
 from relay.cli.doctor_errands import check_acting, check_errands, check_uploads
+from relay.cli.doctor_services import check_services
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
 from relay.lifecycle import State
@@ -53,6 +54,7 @@ async def examine_install(settings: Settings, *, clock: Clock) -> list[Diagnosis
         ("uploads", lambda: check_uploads(settings)),
         ("gateway", lambda: check_gateway(settings, now=clock.now())),
         ("coverage", lambda: check_coverage(settings)),
+        ("services", lambda: check_services(settings)),
     ]
     found: list[Diagnosis] = []
     for name, check in checks:
