@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from relay.tools.authority import Authority
     from relay.tools.fetching import GuardedClient, Signer
     from relay.tools.politeness import PoliteClient
+    from relay.tools.urls import FetchUrl
 
 _ERRANDS: Final = {BackendAction.REPORT: ErrandKind.REPORT, BackendAction.REMOVE: ErrandKind.REMOVE}
 

@@ -17,6 +17,7 @@ from relay.cli.diagnosis import Diagnosis, Finding
 from relay.cli.doctor_backend import check_coverage, check_gateway, check_token
 from relay.cli.doctor_errands import check_acting, check_errands, check_uploads
 from relay.cli.doctor_services import check_services
+from relay.cli.doctor_front import check_front
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
 from relay.lifecycle import State
@@ -52,6 +53,7 @@ async def examine_install(settings: Settings, *, clock: Clock) -> list[Diagnosis
         ("backend token", lambda: check_token(settings)),
         ("acting", lambda: check_acting(settings)),
         ("uploads", lambda: check_uploads(settings)),
+        ("media front", lambda: check_front(settings)),
         ("gateway", lambda: check_gateway(settings, now=clock.now())),
         ("coverage", lambda: check_coverage(settings)),
         ("services", lambda: check_services(settings)),

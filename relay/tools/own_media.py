@@ -6,6 +6,8 @@ relay itself asks the server behind the front, and everybody else asks the front
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from relay.tools.transfers import Reserve
     from relay.tools.urls import FetchUrl
 
+# Nobody else writes 96 bits of chance into a header.
+_NAME_CHARACTERS: Final = 24
 _ANYWHERE: Final = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
@@ -78,6 +82,11 @@ class OwnMedia:
 def build_inner_url(upstream: FetchUrl, target: str) -> str:
     """Return the URL at which the server itself has what is asked for."""
     return f"{upstream.scheme}://{upstream.authority}{target}"
+
+
+def name_front(secret: bytes) -> str:
+    """Return the name by which the media front knows its own requests, in every process of a relay."""
+    return hmac.new(secret, b"media front", hashlib.sha256).hexdigest()[:_NAME_CHARACTERS]
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -47,7 +46,6 @@ DECIDE_WITHIN: Final = timedelta(seconds=30)
 MAX_AT_ONCE: Final = 128
 # Longer than the burst of readers that a post brings; who waited for so long is told to come again.
 _WAIT_WITHIN: Final = timedelta(seconds=10)
-_VIA_CHANCE_BYTES: Final = 6
 
 _PARTIAL: Final = 206
 _UNSATISFIABLE: Final = 416
@@ -63,12 +61,14 @@ class FrontSettings:
         paths: The beginnings of the paths that it answers for.
         trusted_proxies: Who may say whom a request comes from.
         copies: The directory in which long copies lie, sealed; made if it is not there.
+        via: The name that its own requests carry; see `relay.tools.own_media.name_front`.
     """
 
     upstream: FetchUrl
     paths: tuple[str, ...]
     trusted_proxies: tuple[Network, ...]
     copies: Path
+    via: str
 
 
 class MediaFront:
@@ -165,7 +165,6 @@ async def open_media_front(
     Raises:
         StartupError: The directory cannot be made.
     """
-    via = secrets.token_hex(_VIA_CHANCE_BYTES)
     if tools.policy.conditions[Condition.UNSCANNABLE] is not MediaDecision.RELEASE:
         _log.warning(
             "media_front_withholds_unscannable Your server's own videos, and all else that cannot be "
@@ -185,12 +184,12 @@ async def open_media_front(
             max_bytes=tools.max_media_bytes,
             words=answers,
             describe=Voucher(tools=tools).describe,
-            pass_unseen=PartsOfUnseen(client=client, via=via).deliver,
+            pass_unseen=PartsOfUnseen(client=client, via=settings.via).deliver,
         )
         reader = FrontReader(
             upstream=settings.upstream,
             paths=settings.paths,
             trusted_proxies=settings.trusted_proxies,
-            via=via,
+            via=settings.via,
         )
         yield MediaFront(reader, client, passage, metrics=tools.metrics)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.fediverse import Origin
 
 PATHS = ("/system/", "/pictrs/")
+VIA = "the front of this test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +86,16 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def open_scene(tools: Tools, folder: Path, *, upstream: str = "") -> AsyncIterator[Scene]:
+async def open_scene(
+    tools: Tools, folder: Path, *, upstream: str = "", via: str = VIA
+) -> AsyncIterator[Scene]:
     """Open a media front.
 
     Args:
         tools: What it works with.
         folder: Where its copies go.
         upstream: Where the server is, if not on its own address; PORT stands for the front's.
+        via: The name that its own requests carry.
     """
     clock = SystemClock()
     (port,) = free_ports(1)
@@ -103,6 +107,7 @@ async def open_scene(tools: Tools, folder: Path, *, upstream: str = "") -> Async
             paths=PATHS,
             trusted_proxies=(ip_network("127.0.0.0/8"),),
             copies=folder / "copies",
+            via=via,
         )
         own = replace(tools, clock=clock)
         client = await stack.enter_async_context(open_upstream_client(clock))
