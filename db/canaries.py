@@ -89,3 +89,16 @@ LIMIT $1
 async def list_attested(conn: Connection, *, limit: int) -> tuple[AttestedCanary, ...]:
     """List who attested canaries, each issuer once for each canary and profile."""
     return tuple(AttestedCanary(**row) for row in await conn.fetch(_LIST_ATTESTED, limit))
+
+
+_LIST_ISSUERS: Final = """-- list_issuers
+SELECT r.issuer AS issuer FROM reliance AS r WHERE r.sha256 = $1
+UNION
+SELECT m.issuer FROM mirror AS m WHERE m.sha256 = $1
+ORDER BY issuer
+"""
+
+
+async def list_issuers(conn: Connection, sha256: bytes) -> tuple[str, ...]:
+    """List who attested a canary, honest or not."""
+    return tuple(row["issuer"] for row in await conn.fetch(_LIST_ISSUERS, sha256))

@@ -20,6 +20,7 @@ from relay.cli.options import (
     run,
     with_database,
 )
+from relay.cli.peers_canaries import canary_group
 from relay.cli.peers_tools import with_peer_tools
 from relay.cli.peers_view import list_rows
 from relay.clock import SystemClock
@@ -43,6 +44,9 @@ def peers_group() -> None:
 
     DOMAIN is a peer's domain, or the address of its actor.
     """
+
+
+peers_group.add_command(canary_group)
 
 
 @peers_group.command("add")

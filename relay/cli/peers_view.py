@@ -10,6 +10,7 @@ from relay import trust
 from relay.cli.peers_words import (
     explain_evidence,
     explain_follow,
+    explain_grounds,
     explain_letter,
     explain_reliance,
     explain_standing,
@@ -92,6 +93,7 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
     measured = await standings.list_standings(conn, peer.actor)
     rulings = await alerts.count_rulings(conn, peer.actor)
     outcomes = await reliance.count_outcomes(conn, peer.actor)
+    grounds = await reliance.count_grounds(conn, peer.actor)
     mirrored = await mirror.count_mirrored(conn, now=now)
     pairs = await equivocations.list_equivocations(conn, peer.actor)
     history = await audit.list_about_peer(conn, peer.domain, limit=_SEARCHED)
@@ -118,7 +120,11 @@ async def describe(conn: Connection, peer: Peer, *, now: datetime) -> dict[str, 
             *(_describe_key(one, now=now) for one in keys),
         ],
         "profiles": [_describe_standing(one, now=now) for one in measured],
-        "relied on": {"counts": outcomes, "in words": explain_reliance(outcomes)},
+        "relied on": {
+            "counts": outcomes,
+            "in words": explain_reliance(outcomes),
+            "against it": explain_grounds(grounds),
+        },
         "alerts": {
             "categories": list(peer.alerts),
             "rulings on its warnings": rulings,

@@ -199,6 +199,21 @@ def explain_evidence(peer: Peer, count: int) -> str | None:
     )
 
 
+_GROUNDS: Final[Mapping[str, str]] = {
+    "scan": "we found something where it attested that there was nothing",
+    "scores": "the scores that it had committed to were others than ours of the same model",
+    "opening": "it opened a commitment as something else than what it had signed",
+    "unopened": "it did not say within a day what its scanner was, or what it had committed to",
+    "canary": "it attested a canary of ours that its own lists hold",
+}
+
+
+def explain_grounds(counts: Mapping[str, int]) -> str | None:
+    """Say on what the audits rest that went against a peer; None where none did."""
+    parts = [f"{counts[name]} times {words}" for name, words in _GROUNDS.items() if counts.get(name)]
+    return f"{'; '.join(parts)}." if parts else None
+
+
 def explain_warnings(counts: Mapping[str, int]) -> str:
     """Say how often a peer's warnings were right, and whether they are still listened to."""
     upheld, released = counts.get("upheld", 0), counts.get("released", 0)

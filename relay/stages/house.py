@@ -16,6 +16,7 @@ from db import (
     alerts,
     attestations,
     cases,
+    commitments,
     delivery_lists,
     doubts,
     errands,
@@ -69,6 +70,8 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     (keys.purge_keys, timedelta(days=30)),
     (attestations.purge_attestations, timedelta(days=1)),
     (mirror.purge_mirrored, timedelta(days=1)),
+    # Until the last audit of what was relied on at its end: an hour's delay, and a day of patience.
+    (commitments.purge_commitments, timedelta(days=2)),
     # The longest life of an attestation: for so long it may have to be made up for.
     (reliance.purge_reliance, MAX_LIFE),
     (peer_states.purge_peer_states, MAX_LIFE),

@@ -8,9 +8,9 @@ import pdqhash
 import pytest
 from PIL import Image
 
-from scanner.canary import LABEL, PDQ, SHA256, canary_list, draw_canary
-from scanner.hashlist import HashKind
+from scanner.canary import LABEL, PDQ, SHA256, canary_list, draw_canary, draw_fresh_canary
 from scanner.digestindex import find_row
+from scanner.hashlist import HashKind
 from scanner.index import PdqIndex
 from scanner.labels import Category
 from scanner.perceptual import hash_picture
@@ -57,3 +57,17 @@ def test_a_copy_that_was_encoded_anew_or_resized_is_found(side: int, form: str, 
     known = canary_list()
     matches = PdqIndex.build(known.table.get_rows(HashKind.PDQ)).query(found.dihedral[0], known.distance)
     assert [row for row, _ in matches] == [0]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_fresh_canary_is_known_by_its_looks_and_like_no_other_by_its_bytes(number: int) -> None:
+    fresh = draw_fresh_canary(bytes([number]) * 32)
+    assert fresh == draw_fresh_canary(bytes([number]) * 32)
+    assert fresh not in {draw_canary(), draw_fresh_canary(bytes([number + 1]) * 32)}
+    found = hash_picture(np.asarray(decode(fresh)))
+    assert found.quality >= 80
+    assert distance(found.dihedral[0], PDQ) <= 4
+
+
+def distance(one: bytes, other: bytes) -> int:
+    return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()

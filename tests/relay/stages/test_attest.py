@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from db import attestations, feed
+from db import attestations, commitments, feed
+from relay.exchange.commitments import SALT2_SIZE
 from relay.model import DeliveryDecision, EvidenceBasis, MediaDecision
 from relay.stages.attest import AttestTools, attest, is_withheld
 from relay.tools.identity import Identity
-from scanner.report import Coverage, MediaFacts, Report, RunOutcome, UnscannableReason, Verdict
+from scanner.report import Coverage, DetectorRun, MediaFacts, Report, RunOutcome, UnscannableReason, Verdict
 from scanner.sniff import MediaType
 from signatures.attestation import parse_attestation
 from signatures.attestation_verify import verify_attestation
+from signatures.encoding import decode_base64url
 from signatures.keys import generate_ed25519, generate_rsa
 from signatures.objects import IssuerKey
 from tests.fediverse.clock import START
@@ -189,3 +193,48 @@ async def test_what_is_of_the_withheld_share_never_gets_into_the_feed(tools: Att
     assert stored is not None
     assert stored.is_withheld_share
     assert await _read_feed(tools) == []
+
+
+def _scored() -> Report:
+    whole = report()
+    model = DetectorRun(
+        name="model", version="1", essential=False, outcome=RunOutcome.RAN, scores=(("drawn", 412),)
+    )
+    return replace(whole, detectors=(*whole.detectors, model))
+
+
+async def _find_opening(tools: AttestTools) -> tuple[bytes | None, bytes | None]:
+    """Find what is committed to, and what that can be opened with."""
+    stored = await _find(tools)
+    assert stored is not None
+    digest = parse_attestation(stored.object).body.scan_commitment
+    if digest is None:
+        return None, None
+    async with tools.database.connection() as conn:
+        return digest, await commitments.find_opening(conn, digest)
+
+
+async def test_scores_are_committed_to_and_kept_for_whoever_audits(tools: AttestTools) -> None:
+    await attest(_released(_of(tools, _scored())), tools=tools, now=START)
+
+    digest, opening = await _find_opening(tools)
+    assert opening is not None
+    assert hashlib.sha256(opening).digest() == digest
+    document = json.loads(opening)
+    assert document["scores"] == {"model/drawn": 412}
+    assert len(decode_base64url(document["salt2"], size=SALT2_SIZE)) == SALT2_SIZE
+
+
+async def test_a_scan_without_scores_is_attested_without_a_commitment(tools: AttestTools) -> None:
+    await attest(_released(_of(tools)), tools=tools, now=START)
+
+    assert await _find_opening(tools) == (None, None)
+
+
+async def test_what_is_never_given_out_can_never_be_opened(tools: AttestTools) -> None:
+    tools = replace(tools, withheld_permille=1_000)
+    await attest(_released(_of(tools, _scored())), tools=tools, now=START)
+
+    digest, opening = await _find_opening(tools)
+    assert digest is not None
+    assert opening is None

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from db import attestations, feed, given, given_out, peering
+from db import attestations, commitments, feed, given, given_out, peering
 from db.feed import FeedKind
 from db.peers import Following, Tier
 from relay.exchange.batches import LONGEST_DELAY
@@ -269,6 +269,32 @@ async def test_a_state_is_shown_as_the_bytes_that_its_digest_is_of(sides: Sides)
     assert isinstance(unknown, PeerFailure)
     assert unknown.reason is PeerFailureReason.NOT_THERE
     assert (await ask(sides, "/states/abc", method="GET")).status == 400
+
+
+async def test_a_commitment_is_opened_as_the_bytes_that_its_digest_is_of(sides: Sides) -> None:
+    opening = canonicalize({"salt2": "u1", "scores": {"model/drawn": 412}})
+    digest = hashlib.sha256(opening).digest()
+    async with sides.database.connection() as conn:
+        await commitments.put_commitment(conn, digest=digest, opening=opening, ends_at=START)
+
+    assert await sides.client.opening(sides.peer, digest) == opening
+    unknown = await sides.client.opening(sides.peer, bytes(32))
+    assert isinstance(unknown, PeerFailure)
+    assert unknown.reason is PeerFailureReason.NOT_THERE
+    assert (await ask(sides, "/commitments/abc", method="GET")).status == 400
+
+
+async def test_scores_are_opened_to_nobody_but_accepted_followers_and_not_too_often(
+    database: Database,
+) -> None:
+    async with open_sides(database, FrozenClock(), lookups=FairShare(per_second=1, burst=1)) as sides:
+        path = f"/commitments/{digest_multibase(bytes(32))}"
+        answers = [await ask(sides, path, method="GET") for _ in range(2)]
+        assert [answer.status for answer in answers] == [404, 429]
+        stranger = create_peer_signer(build_identity("http://stranger.example/breakwater", 3), sides.clock)
+        refused = await sides.send(stranger.sign(build(sides, path, method="GET")))
+        assert refused.status == 403
+        require_signed(sides, refused)
 
 
 async def turn(sides: Sides, cursor: int | None, wait_s: int = 0) -> FeedPage:
