@@ -36,7 +36,6 @@ _CONTEXT_FILE: Final = FEP.with_name("context-f06a.jsonld")
 # What the two contexts before ours define of the members that the objects have.
 _DEFINED_ELSEWHERE: Final = {
     "@context", "id", "type", "attributedTo", "to", "published", "endTime", "mediaType", "object", "proof",
-    "digestMultibase",
 }  # fmt: skip
 
 
