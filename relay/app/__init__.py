@@ -143,6 +143,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
                 scanning=ground.scanning,
                 database=ground.database,
                 clock=clock,
+                shelf=ground.shelf,
                 on_change=partial(_wake_all, answering.announcer, rescans),
             ),
         )

@@ -24,6 +24,7 @@ from relay.tools.identity import Identity, IdentitySigner
 from relay.tools.key_directory import KeyDirectory
 from relay.tools.key_files import load_or_create_keys
 from relay.tools.key_store import DatabaseKeyStore
+from relay.tools.list_shelf import open_shelf
 from relay.tools.scanning import open_scanning
 from scanner.scan import open_scanner
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from relay.tools.addresses import Endpoint
     from relay.tools.authority import Authority
     from relay.tools.fetching import GuardedClient
+    from relay.tools.list_shelf import ListShelf
     from relay.tools.policy import FetchPolicy
     from relay.tools.scanning import Scanning
 
@@ -67,6 +69,7 @@ class Ground:
         fetch_policy: The bounds on what is fetched.
         client: Fetches, within them.
         scanning: The scanner.
+        shelf: What it knows of the hash lists.
         api: The backend's own API; None without a token.
         keys: The keys of others.
     """
@@ -86,6 +89,7 @@ class Ground:
     fetch_policy: FetchPolicy
     client: GuardedClient
     scanning: Scanning
+    shelf: ListShelf
     api: BackendApi | None
     keys: KeyDirectory
 
@@ -113,6 +117,7 @@ async def open_ground(stack: AsyncExitStack, settings: Settings, *, clock: Clock
     signer = IdentitySigner(identity=identity, clock=clock)
     origin = await enter(open_selftest_origin())
     own = (_endpoint(origin.url),)
+    shelf = open_shelf(data_dir, prunes=True)
     fetch_policy = assembly.build_fetch_policy(settings, own=own)
     client = await enter(open_guarded_client(fetch_policy, clock))
     return Ground(
@@ -130,7 +135,10 @@ async def open_ground(stack: AsyncExitStack, settings: Settings, *, clock: Clock
         own=own,
         fetch_policy=fetch_policy,
         client=client,
-        scanning=await _open_scanner(stack, settings, opened.database, secret=identity.secret, clock=clock),
+        scanning=await _open_scanner(
+            stack, settings, opened.database, shelf=shelf, secret=identity.secret, clock=clock
+        ),
+        shelf=shelf,
         api=await enter(open_adapter(settings.backend, domain=settings.domain)),
         keys=KeyDirectory(
             source=client, store=DatabaseKeyStore(database=opened.database), clock=clock, signer=signer
@@ -139,7 +147,13 @@ async def open_ground(stack: AsyncExitStack, settings: Settings, *, clock: Clock
 
 
 async def _open_scanner(
-    stack: AsyncExitStack, settings: Settings, database: Database, *, secret: bytes, clock: Clock
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: Database,
+    *,
+    shelf: ListShelf,
+    secret: bytes,
+    clock: Clock,
 ) -> Scanning:
     scanner_settings = assembly.build_scanner_settings(settings)
     # Starting the decoder processes and loading models takes a second; the loop stays free meanwhile.
@@ -154,7 +168,7 @@ async def _open_scanner(
             services=list_documents(settings.services),
         )
     )
-    await load_lists_into(scanning, database, now=clock.now())
+    await load_lists_into(scanning, database, now=clock.now(), shelf=shelf)
     return scanning
 
 

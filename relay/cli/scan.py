@@ -25,7 +25,7 @@ from relay.cli.options import (
     read_settings,
     with_database,
 )
-from relay.tools.hash_lists import load_lists
+from relay.tools.list_shelf import open_shelf
 from scanner.report import Verdict, report_to_json
 from scanner.scan import open_scanner
 
@@ -79,7 +79,8 @@ def _scan_all(settings: Settings, files: Sequence[Path], *, use_lists: bool) -> 
     has_lists = bool(settings.database.url.get_secret_value()) or _has_database(settings)
     with open_scanner(scanner_settings) as scanner:
         if use_lists and has_lists:
-            scanner.replace_lists(asyncio.run(with_database(settings, load_lists)))
+            shelf = open_shelf(settings.server.data_dir, prunes=False)
+            scanner.replace_lists(asyncio.run(with_database(settings, shelf.load)))
         with _progress() as progress, ThreadPoolExecutor(_THREADS) as pool:
             task = progress.add_task("scanning", total=len(files))
             for result in pool.map(lambda path: _scan_file(scanner, scanner_settings, path), files):

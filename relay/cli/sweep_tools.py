@@ -24,6 +24,7 @@ from relay.tools.database import open_relay_database
 from relay.tools.flights import open_flights
 from relay.tools.hash_lists import load_lists_into
 from relay.tools.key_files import load_or_create_keys
+from relay.tools.list_shelf import open_shelf
 from relay.tools.memory import MemoryBudget
 from relay.tools.scanning import open_scanning
 from relay.tools.spool import open_spool
@@ -87,7 +88,8 @@ async def open_sweep_tools(
         scanning = await enter(
             open_scanning(scanner, threads=width, secret=secret, now=clock.now(), services=services)
         )
-        await load_lists_into(scanning, database, now=clock.now())
+        shelf = open_shelf(data_dir, prunes=False)
+        await load_lists_into(scanning, database, now=clock.now(), shelf=shelf)
         metrics = Metrics()
         tools = SweepTools(
             database=database,

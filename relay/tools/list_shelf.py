@@ -22,7 +22,7 @@ from scanner.hashlist import HashList, Purpose
 from scanner.hashtable import EMPTY_TABLE, HashKind, HashTable, unpack_rows
 from scanner.indexfile import Base, BaseWriter
 from scanner.labels import Category
-from scanner.listcache import MAX_CHANGES, Contents
+from scanner.listcache import MAX_CHANGES, Contents, ListCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from db.block_digests import BlockDigest
     from db.hashlists import StoredHashList
     from db.pool import Connection, Database
-    from scanner.listcache import ListCache
 
 _log = logging.getLogger(__name__)
 
@@ -63,10 +62,24 @@ class _Held:
 
 
 class ListShelf:
-    """Load the lists in use; remembers what it loaded."""
+    """Load the lists in use; remembers what it loaded.
 
-    def __init__(self, cache: ListCache | None = None, *, min_kept_entries: int = MIN_KEPT_ENTRIES) -> None:
+    Args:
+        cache: The files; None reads everything from the database.
+        min_kept_entries: Lists below this size are not kept in files.
+        prunes: Whether files of versions that are not in use are removed: a matter of the relay itself, not
+            of a command that runs beside it.
+    """
+
+    def __init__(
+        self,
+        cache: ListCache | None = None,
+        *,
+        min_kept_entries: int = MIN_KEPT_ENTRIES,
+        prunes: bool = True,
+    ) -> None:
         self._cache = cache
+        self._prunes = prunes
         self._min_kept_entries = min_kept_entries
         self._held: dict[int, _Held] = {}
 
@@ -162,7 +175,7 @@ class ListShelf:
         )
 
     async def _prune(self) -> None:
-        if self._cache is None:
+        if self._cache is None or not self._prunes:
             return
         kept = {list_id: one for list_id, one in self._held.items() if one.is_kept}
         versions = [(_name(list_id), one.version) for list_id, one in kept.items()]
@@ -171,6 +184,11 @@ class ListShelf:
     @staticmethod
     def _versions(held: dict[int, _Held]) -> set[tuple[int, bytes]]:
         return {(list_id, one.version) for list_id, one in held.items()}
+
+
+def open_shelf(data_dir: Path, *, prunes: bool) -> ListShelf:
+    """Open the shelf whose files lie in the relay's data directory."""
+    return ListShelf(ListCache(data_dir / "lists"), prunes=prunes)
 
 
 def _require(cache: ListCache | None) -> ListCache:
