@@ -121,7 +121,9 @@ def test_pict_rs_is_more_patient_than_the_validator_needs() -> None:
 def test_nothing_of_the_relay_is_open_to_the_world(stack: Stack, settings: Settings) -> None:
     relay = stack.services["breakwater"]
 
-    assert relay["ports"] == [f"127.0.0.1:{settings.server.port}:{settings.server.port}"]
+    assert relay["ports"] == [
+        f"127.0.0.1:{port}:{port}" for port in (settings.server.port, settings.front_port)
+    ]
     assert settings.server.admin_host == "127.0.0.1"
     for service in ("breakwater", "breakwater-trust"):
         assert stack.services[service]["read_only"] is True
