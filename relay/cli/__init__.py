@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "sweep": ("relay.cli.sweep:sweep_group", "Examine what your server has already stored."),
     "lists": ("relay.cli.lists:lists_group", "Import and see hash lists of known content."),
     "services": ("relay.cli.services:services_group", "See and try the services that know pictures."),
+    "classifier": ("relay.cli.classifier:classifier_group", "Bring, measure and try out classifiers."),
     "doors": ("relay.cli.doors:doors_command", "Print what pict-rs and PieFed have to be told."),
     "peers": ("relay.cli.peers:peers_group", "Choose with which relays attestations are exchanged."),
     "keys": ("relay.cli.keys:keys_group", "See and change the relay's own keys."),
