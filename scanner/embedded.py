@@ -32,6 +32,7 @@ MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 MAX_DEPTH: Final = 3
 """A thumbnail in a preview in a picture; what is packed deeper is found where it lies as it is."""
 
+_JXL_BRAND: Final = b"jxl "
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _MARKS: Final = (
     (b"\x89PNG\r\n\x1a\n", 0),
@@ -154,7 +155,9 @@ def _is_plausible(block: bytes, begin: int, mark: bytes) -> bool:
     """Tell a mark from four letters that stand there by chance."""
     if mark == b"ftyp":
         length = int.from_bytes(block[begin : begin + 4], "big")
-        return 16 <= length <= HEAD_BYTES and length % 4 == 0  # noqa: PLR2004 - one brand at least
+        # JPEG XL has a mark of its own, and its brand behind it.
+        is_film = block[begin + 8 : begin + 12] != _JXL_BRAND
+        return is_film and 16 <= length <= HEAD_BYTES and length % 4 == 0  # noqa: PLR2004 - one brand at least
     if mark == _EBML:
         return re.search(rb"webm|matroska", block[begin : begin + 64]) is not None
     return True

@@ -131,6 +131,9 @@ def _items(data: bytes) -> Claims:
         if at >= len(data):
             break
         length, kind = struct.unpack_from(">I4s", data, at)
+        # What is glued behind the last box is no box, and nothing of the picture is missing.
+        if at and not (kind.isascii() and kind.decode("ascii").isprintable()):
+            break
         if length == 1:
             (length,) = struct.unpack_from(">Q", data, at + 8)
         # A length of 0 means that the box reaches to the end. Source: ISO/IEC 14496-12, 4.2.

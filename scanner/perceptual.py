@@ -48,6 +48,9 @@ hasher."""
 BAND_PIXELS: Final = 262_144
 """So many pixels are weighed at a time: as floats they fill a mebibyte, which stays in the cache."""
 
+BANDS: Final = 16
+"""At least so many bands: a band that is too high meets rows whose entries hardly reach into it."""
+
 CACHED_KERNELS: Final = 64
 """A kernel of a side of 4,000 takes 1 MB; the sizes of what people post repeat."""
 
@@ -142,10 +145,15 @@ def _nearest(axis: Axis, decoded: int) -> NDArray[np.intp]:
 
 def _bands(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     """Cut the luma of `uint8 [H, W]` or `uint8 [H, W, 3]` into bands."""
-    step = max(BAND_PIXELS // pixels.shape[1], 1)
+    step = band_height(pixels.shape[1], len(pixels))
     for top in range(0, len(pixels), step):
         band = pixels[top : top + step].astype(np.float32)
         yield band if band.ndim == 2 else band @ LUMA  # noqa: PLR2004 - grey already
+
+
+def band_height(width: int, height: int) -> int:
+    """Choose how high the bands of a picture are."""
+    return max(min(BAND_PIXELS // width, height // BANDS), 1)
 
 
 def _decimate(bands: Iterable[NDArray[np.float32]], rows: _Kernel, columns: _Kernel) -> NDArray[np.float32]:

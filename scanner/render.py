@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from scanner.detector import SAMPLE_SIDE, PictureHashes
-from scanner.perceptual import BAND_PIXELS, RESIZED_SIDE, Axis, hash_bands, hash_picture, hash_resized
+from scanner.perceptual import RESIZED_SIDE, Axis, band_height, hash_bands, hash_picture, hash_resized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +164,7 @@ def hash_rendering(
 
 def _luma_bands(image: Image.Image) -> Iterator[NDArray[np.float32]]:
     """Cut the luma of a picture into bands; Pillow weighs the colours without rounding, as PDQ does."""
-    step = max(BAND_PIXELS // image.width, 1)
+    step = band_height(image.width, image.height)
     for top in range(0, image.height, step):
         band = image.crop((0, top, image.width, min(top + step, image.height)))
         yield np.asarray(band.convert("F"), dtype=np.float32)

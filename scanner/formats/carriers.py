@@ -125,7 +125,9 @@ def spelled_pictures(text: bytes) -> Iterator[bytes]:
         return
     for found in _BASE64.finditer(text):
         letters = _NOT_BASE64.sub(b"", found[0])
-        yield base64.b64decode(letters[: len(letters) & ~3])
+        # One letter alone carries no byte; what is missing otherwise is filling.
+        letters = letters[:-1] if len(letters) % 4 == 1 else letters
+        yield base64.b64decode(letters + b"=" * (-len(letters) % 4))
 
 
 def webp_carriers(data: bytes) -> Iterator[bytes]:

@@ -251,7 +251,7 @@ def test_a_second_picture_behind_the_first_counts() -> None:
 
 
 def test_more_embedded_pictures_than_cameras_write_are_unscannable() -> None:
-    data = encode(marker(23, width=64, height=64), "JPEG") * 12
+    data = encode(marker(23, width=64, height=64), "JPEG") * 24
     assert run(data).reason is UnscannableReason.TOO_MANY_FRAMES
 
 
