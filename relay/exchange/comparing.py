@@ -2,7 +2,8 @@
 
 Honest scanners differ: in their lists, their models, the day. What counts against a peer is only what its
 own description of its scanner rules out: the very list version that holds the digest, the very model with the
-very threshold. The descriptions are salted, each relay's by itself, and so compared without their salts.
+very threshold. The descriptions are salted, each relay's by itself, and so compared without their salts. What
+a service of others knows changes without any description changing, so that it counts against nobody.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from scanner.report import Finding, Report
 
 _SALT: Final = "salt"
+
+HOSTED: Final = "is_hosted"
+"""What the state of a service of others says of itself in the description of a scanner."""
 
 # From the worst for the peer to the best.
 _GRAVITY: Final = (Audited.CONTRADICTS, Audited.DISAGREES, Audited.NOT_COMPARABLE)
@@ -62,6 +66,8 @@ def compare_report(report: Report, *, ours: Mapping[str, Any], theirs: Mapping[s
 def _weigh(finding: Finding, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> OwnFinding:
     is_same_state = _without_salt(ours) == _without_salt(theirs)
     mine, other = _find_detector(ours, finding), _find_detector(theirs, finding)
+    if _is_hosted(mine):
+        return OwnFinding(is_match=True)
     match finding.basis:
         case Basis.EXACT_HASH:
             listed = _find_list(mine, finding)
@@ -96,6 +102,12 @@ def _find_detector(document: Mapping[str, Any], finding: Finding) -> dict[str, A
             # Whether a finding decides is each admin's own affair, and says nothing about what was found.
             return {name: one.get(name) for name in ("name", "version", "state")}
     return {}
+
+
+def _is_hosted(detector: Mapping[str, Any]) -> bool:
+    """Tell whether a detector is a service of others."""
+    state = detector.get("state")
+    return isinstance(state, dict) and state.get(HOSTED) is True
 
 
 def _find_list(detector: Mapping[str, Any], finding: Finding) -> dict[str, Any] | None:

@@ -36,6 +36,10 @@ _log = logging.getLogger(__name__)
 _TURN_WITHIN_S: Final = 20.0
 """How long a question waits for its turn: less than a backend waits at the gateway."""
 
+_ANSWER_WITHIN_S: Final = 30.0
+"""How long one question takes at the most, however many requests it is made of: with the turn before it less
+than the lease of an examination."""
+
 _SETTLED: Final = CSAM | {Category.NCII_KNOWN, Category.NCII_REPORTED, Category.NCII_SYNTHETIC}
 """What no service could say anything graver than, and what is shown to nobody else without need. What a list
 says otherwise, that it is spam for instance, an admin may let pass, so that the services are asked."""
@@ -111,7 +115,9 @@ class Desk:
         answer = await self._ask(window, question, requests) if requests else NotTaken()
         self._metrics.count_service_answer(service=facts.name, outcome=_word_of(answer))
         if isinstance(answer, Failed):
-            _log.warning("service_failed service=%s reason=%s", facts.name, answer.kind.value)
+            # While it is left alone, that was said when it began; the numbers go on counting.
+            level = logging.DEBUG if answer.kind in UNASKED else logging.WARNING
+            _log.log(level, "service_failed service=%s reason=%s", facts.name, answer.kind.value)
         return Consulted(facts=facts, answer=answer)
 
     async def _ask(self, window: Window, question: Question, requests: int) -> Answer:
@@ -136,7 +142,7 @@ class Desk:
             else:
                 self._metrics.set_service_budget(service=name, left=left)
                 start = self._clock.monotonic()
-                answer = await window.service.ask(question)
+                answer = await _ask_in_time(window.service, question)
                 self._metrics.observe_step(step=f"service_{name}", seconds=self._clock.monotonic() - start)
         except BaseException:
             # Whoever waited has gone: it says nothing about the service.
@@ -153,6 +159,15 @@ def is_settled(report: Report) -> bool:
         not finding.advisory and finding.basis in _KNOWN and finding.category in _SETTLED
         for finding in report.findings
     )
+
+
+async def _ask_in_time(service: Service, question: Question) -> Answer:
+    """Ask, within a bound on all the requests that one question may take."""
+    try:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            return await service.ask(question)
+    except TimeoutError:
+        return Failed(kind=FailureKind.TIMEOUT)
 
 
 async def _spend(budget: Budget, requests: int) -> int | Failed:

@@ -155,3 +155,17 @@ async def test_the_latest_verdict_is_found_in_any_state(database: Database) -> N
         assert await verdicts.find_latest(conn, BYTES) == later
         assert await verdicts.purge_verdicts(conn, before=NOW + SECOND, limit=10) == 1
         assert await verdicts.find_verdict(conn, BYTES, VERDICT.state_digest) is None
+
+
+async def test_bytes_are_known_as_public_once_a_post_for_everybody_pointed_at_them(
+    database: Database,
+) -> None:
+    async with database.connection() as conn:
+        narrow = await deliveries.insert_delivery(conn, replace(new_delivery(1), audience="restricted"))
+        assert narrow is not None
+        await media.put_delivery_media(conn, narrow, [reference(narrow)])
+        assert not await media.was_public(conn, BYTES)
+        wide = await deliveries.insert_delivery(conn, new_delivery(2))
+        assert wide is not None
+        await media.put_delivery_media(conn, wide, [reference(wide)])
+        assert await media.was_public(conn, BYTES)

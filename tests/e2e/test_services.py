@@ -108,7 +108,7 @@ async def test_the_state_that_peers_see_names_the_services(world: World, dsn: st
         assert scanning.state_digest != scanning.local_digest
         assert "arachnid-shield" in scanning.costly_detectors
     named = {one["name"]: one for one in document["detectors"]}
-    assert named["arachnid-shield"]["state"] == {"what": "media"}
+    assert named["arachnid-shield"]["state"] == {"is_hosted": True, "what": "media"}
     assert shield.url not in json.dumps(document)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.exchange.comparing import compare_report, has_objection, is_agreement
+from relay.exchange.comparing import HOSTED, compare_report, has_objection, is_agreement
 from relay.trust import Audited
 from scanner.labels import Category
 from scanner.report import Basis, DetectorRun, Finding, Report, RunOutcome, UnscannableReason, Verdict
@@ -125,7 +125,12 @@ def test_only_a_whole_scan_that_found_nothing_at_all_confirms_a_peer() -> None:
     costly = frozenset({MODEL})
     assert is_agreement(asked(), costly)
     assert not is_agreement(report(), costly)
-    for outcome in (RunOutcome.FAILED, RunOutcome.SPARED, RunOutcome.NOT_APPLICABLE):
+    for outcome in (
+        RunOutcome.FAILED,
+        RunOutcome.SPARED,
+        RunOutcome.NOT_APPLICABLE,
+        RunOutcome.OVERRULED,
+    ):
         assert not is_agreement(asked(outcome), costly)
     unknown = asked(verdict=Verdict.UNSCANNABLE, reason=UnscannableReason.TIMEOUT)
     assert not is_agreement(unknown, costly)
@@ -134,3 +139,12 @@ def test_only_a_whole_scan_that_found_nothing_at_all_confirms_a_peer() -> None:
     advisory = asked(findings=(replace(SCORED, advisory=True),))
     assert not is_agreement(advisory, costly)
     assert has_objection(advisory)
+
+
+@pytest.mark.parametrize("basis", [Basis.EXACT_HASH, Basis.NEAR_HASH])
+def test_what_a_service_knows_today_counts_against_no_peer(basis: Basis) -> None:
+    # It is asked by both, and may have learnt it in between.
+    hosted = {"name": "shield", "version": "1", "state": {HOSTED: True}}
+    ours, theirs = ({**state(salt=salt), "detectors": [hosted]} for salt in ("ours", "theirs"))
+    found = report(Verdict.MATCH, findings=(replace(EXACT, detector="shield", basis=basis),))
+    assert compare_report(found, ours=ours, theirs=theirs) is Audited.NOT_COMPARABLE

@@ -12,6 +12,7 @@ import pytest
 
 from relay.config.services import Services
 from relay.metrics import Metrics
+from relay.services import desk
 from relay.services.breaker import FAILURES, OPEN_FOR
 from relay.services.exposure import Exposure
 from relay.services.opening import open_desk
@@ -267,3 +268,15 @@ async def test_nothing_about_the_media_is_logged_or_counted(
     assert "service_failed service=arachnid-shield reason=server_error" in said
     for secret in ("words about", report_on().fingerprints.sha256.hex(), "csam", "exact"):
         assert secret not in said
+
+
+async def test_one_question_takes_no_longer_than_was_said_however_many_requests_it_is_made_of(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "_ANSWER_WITHIN_S", 0.1)
+    async with FakeShield.open() as shield, open_room(database, tmp_path, shield, timeout_s=30) as room:
+        shield.script(0)
+        assert (await room.ask()).reason is UnscannableReason.DETECTOR_UNAVAILABLE
+        assert room.counted(
+            'breakwater_service_answers_total{outcome="timeout",service="arachnid-shield"} 1.0'
+        )
