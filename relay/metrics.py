@@ -97,6 +97,12 @@ class Metrics:
             "How long ago the feed was read that was read longest ago.",
             registry=registry,
         )
+        self._noisy_hashes = Counter(
+            "breakwater_noisy_hashes",
+            "Listed hashes that were noticed to fit many different pictures, by what was done.",
+            ["state"],
+            registry=registry,
+        )
         self._errands = Counter(
             "breakwater_errands",
             "Errands on the backend that were carried out, put off or given up.",
@@ -200,6 +206,11 @@ class Metrics:
         """Show how many feeds are read, and how far the last of them lags behind."""
         self._feeds.set(followed)
         self._feed_lag.set(lag_seconds)
+
+    def count_noisy_hashes(self, by_state: Mapping[str, int]) -> None:
+        """Count listed hashes that were noticed to fit many different pictures."""
+        for state, count in by_state.items():
+            self._noisy_hashes.labels(state).inc(count)
 
     def count_errand(self, *, kind: str, outcome: str) -> None:
         """Count an errand that was carried out, put off or given up."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,7 @@ from relay.stages.record import record_decision, record_dispatch
 from relay.tools.lanes import Lanes
 from relay.tools.limits import share_of
 from relay.tools.naps import decide_nap
+from relay.tools.noise import find_noise
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -311,7 +313,7 @@ class Workers:
         return self._tools.clock.now()
 
     async def _keep_house(self) -> None:
-        chores = (self._end_holds, self._forget, self._count_restarts)
+        chores = (self._end_holds, self._forget, self._find_noise, self._count_restarts)
         while not self._stopping.is_set():
             await self._do_all(chores)
             await self._pause(_HOUSEKEEPING_EVERY)
@@ -324,6 +326,11 @@ class Workers:
                 await chore()
             except Exception as error:  # noqa: BLE001 (one chore that fails must not end the others)
                 _log.error("housekeeping_failed errors=%s", name_kinds(error))
+
+    async def _find_noise(self) -> None:
+        found = await find_noise(database=self._tools.database, now=self._now())
+        if found:
+            self._tools.metrics.count_noisy_hashes(Counter(one.state.value for one in found))
 
     async def _end_holds(self) -> None:
         await end_holds(

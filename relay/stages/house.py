@@ -25,6 +25,7 @@ from db import (
     media,
     media_hashes,
     mirror,
+    noisy,
     peer_states,
     reliance,
     retiring,
@@ -34,6 +35,7 @@ from db import (
 from relay.lifecycle import FINAL, GIVE_UP_AFTER, State, move
 from relay.model import INLINE, MediaDecision
 from relay.tools.limits import share_of
+from relay.tools.noise import WINDOW
 from signatures.attestation_verify import MAX_LIFE
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     (delivery_lists.purge_finished, timedelta(days=30)),
     (verdicts.purge_verdicts, timedelta(days=30)),
     (media.purge_media, timedelta(days=30)),
+    (noisy.purge_near, WINDOW),
     (media_hashes.purge_hashes, timedelta(days=30)),
     (keys.purge_keys, timedelta(days=30)),
     (attestations.purge_attestations, timedelta(days=1)),

@@ -17,6 +17,7 @@ from db import verdicts
 from db.media_hashes import put_hashes
 from relay.model import Evidence, EvidenceBasis, Media, MediaReference
 from relay.tools.kept_hashes import build_hashes
+from relay.tools.noise import note_near
 from relay.tools.reuse import is_reusable
 from scanner.report import Report, UnscannableReason, Verdict, report_from_json, report_to_json
 
@@ -166,6 +167,7 @@ async def _examine(
                 scanned_at=now,
             ),
         )
+        await note_near(conn, report, now=now)
         await put_hashes(conn, build_hashes(begun, now=now))
         await media_table.finish_examination(conn, media.sha256, worker=tools.worker)
     return report

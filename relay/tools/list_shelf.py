@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from db import block_digests, hashlists
+from db import block_digests, hashlists, noisy
+from db.noisy import NoiseState
 from db.pool import snapshot
 from scanner.hashlist import HashList, Purpose
 from scanner.hashtable import EMPTY_TABLE, HashKind, HashTable, unpack_rows
@@ -92,13 +93,17 @@ class ListShelf:
         held: dict[int, _Held] = {}
         async with database.connection() as conn, snapshot(conn):
             stored = await hashlists.list_lists(conn)
+            suspended = await _find_suspended(conn)
             for one in stored:
                 held[one.id] = await self._load_one(conn, one)
         is_changed = self._versions(self._held) != self._versions(held)
         self._held = held
         if is_changed:
             await self._prune()
-        return tuple(_build_list(one, held[one.id].effective) for one in stored)
+        return tuple(
+            _build_list(one, held[one.id].effective, suspended=suspended.get(one.name, frozenset()))
+            for one in stored
+        )
 
     async def compact(self) -> bool:
         """Make new bases of lists with many changes, and say whether there are any to load.
@@ -201,7 +206,16 @@ def _name(list_id: int) -> str:
     return str(list_id)
 
 
-def _build_list(stored: StoredHashList, contents: Contents) -> HashList:
+async def _find_suspended(conn: Connection) -> dict[str, frozenset[str]]:
+    """Find what is not matched for the time being, by the name of its list."""
+    entries: dict[str, set[str]] = {}
+    for one in await noisy.list_noisy(conn):
+        if one.state is NoiseState.SUSPENDED:
+            entries.setdefault(one.list_name, set()).add(one.entry)
+    return {name: frozenset(found) for name, found in entries.items()}
+
+
+def _build_list(stored: StoredHashList, contents: Contents, *, suspended: frozenset[str]) -> HashList:
     return HashList(
         name=stored.name,
         version=stored.version,
@@ -217,6 +231,7 @@ def _build_list(stored: StoredHashList, contents: Contents) -> HashList:
         advisory=stored.is_advisory,
         purpose=Purpose(stored.purpose),
         digest=contents.digest,
+        suspended=suspended,
     )
 
 
