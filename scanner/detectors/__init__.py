@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from scanner.detectors import classifiers, exact, pdq
+from scanner.detectors import classifiers, exact, pdq, vpdq
 
 if TYPE_CHECKING:
     from scanner.detector import Builder
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 DETECTORS: Final[tuple[Builder, ...]] = (
     exact.BUILDER,
     pdq.BUILDER,
+    vpdq.BUILDER,
     classifiers.BUILDER,
 )
 """In the order in which they stand in reports; the cheap ones first."""

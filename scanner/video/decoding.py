@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from scanner.outcome import MAX_SAMPLES
 from scanner.report import UnscannableReason
 from scanner.video.errors import RefusedError
-from scanner.video.frames import hash_frame, read_orientation, sample_frame
-from scanner.video.plan import TIME_SLACK, Gap, Packets, Plan, build_plan, thin
+from scanner.video.frames import hash_frame, read_orientation, sample_frame, stamp_of
+from scanner.video.plan import TIME_SLACK, Gap, Plan, build_plan, thin
 from scanner.video.reader import open_reader
 
 if TYPE_CHECKING:
@@ -48,29 +48,34 @@ class Seen:
     Attributes:
         pictures: The hashes of every frame that was decoded.
         plan: How the stream is gone through; None where it holds no frame.
-        times_ms: When the frames are shown that decoded without a fault.
+        stamps: When the frames are shown that decoded without a fault, in the stream's own unit.
         size: Width and height as shown.
         has_faults: Something did not decode.
+        keys: The stamps of the key frames that were tried.
         is_out_of_time: The time, or the number of frames, was used up before the plan was.
         samples: Small frames by their place in time.
     """
 
     pictures: list[PictureHashes] = field(default_factory=list)
     plan: Plan | None = None
-    times_ms: set[int] = field(default_factory=set)
+    stamps: set[int] = field(default_factory=set)
     size: tuple[int, int] = (0, 0)
     has_faults: bool = False
+    keys: set[int] = field(default_factory=set)
     is_out_of_time: bool = False
     samples: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
 
     @property
     def gap(self) -> Gap:
         """The longest stretch without an examined frame."""
-        return Gap(ms=0, frames=0) if self.plan is None else self.plan.measure(self.times_ms)
+        return Gap(ms=0, frames=0) if self.plan is None else self.plan.measure(self.stamps)
 
     def find_shortfall(self, job: Job) -> UnscannableReason | None:
         """Find why what was seen of the stream is too little; None where it is enough."""
-        if self.plan is None or self.plan.keeps_spacing(self.gap):
+        # A track that holds no frame may hold some for another reader.
+        if self.plan is None or not self.stamps or not self.keys <= self.stamps:
+            return UnscannableReason.CORRUPT
+        if self.plan.keeps_spacing(self.gap):
             return None
         if self.has_faults or not self.is_out_of_time:
             return UnscannableReason.CORRUPT
@@ -113,21 +118,21 @@ class StreamDecoding:
         plan = self.seen.plan = build_plan(packets, max_frames=self._max_frames)
         with open_reader(self._data, self._job, self._index) as reader:
             try:
-                self._see(reader, plan, packets)
+                self._see(reader, plan)
             finally:
                 self.seen.has_faults = self.seen.has_faults or reader.has_faults
 
-    def _see(self, reader: Reader, plan: Plan, packets: Packets) -> None:
-        self._see_keys(reader, plan, packets)
+    def _see(self, reader: Reader, plan: Plan) -> None:
+        self._see_keys(reader, plan)
         if self._job.is_first_frame_only:
             return
-        for group in plan.groups_between(packets):
+        for group in plan.groups_between():
             if self._is_used_up():
                 self.seen.is_out_of_time = True
                 return
-            self._see_group(reader, plan, packets, group)
+            self._see_group(reader, plan, group)
 
-    def _see_keys(self, reader: Reader, plan: Plan, packets: Packets) -> None:
+    def _see_keys(self, reader: Reader, plan: Plan) -> None:
         wanted = set(plan.keys[:1] if self._job.is_first_frame_only else plan.keys)
         last, began, done = max(wanted, default=-1), time.monotonic(), 0
         for number, packet in enumerate(reader.packets()):
@@ -135,47 +140,48 @@ class StreamDecoding:
                 return
             if number not in wanted:
                 continue
+            self.seen.keys.add(plan.packets.stamps[number])
             for frame in reader.decode_alone(packet):
-                self._take(frame, reader, plan)
+                self._take(frame, plan)
             done += 1
             if done == TRIAL_KEYS:
                 now = time.monotonic()
                 affordable = int((self._deadline - now) * KEYS_SHARE / max((now - began) / done, 1e-9))
-                wanted = set(thin([at for at in plan.keys if at > number], packets, max(affordable, 1)))
+                wanted = set(thin([at for at in plan.keys if at > number], plan.packets, max(affordable, 1)))
 
-    def _see_group(self, reader: Reader, plan: Plan, packets: Packets, group: tuple[int, int]) -> None:
+    def _see_group(self, reader: Reader, plan: Plan, group: tuple[int, int]) -> None:
         """Decode one group of frames and examine some, as far apart as the plan says."""
         for skips_unneeded in (True, False):
             last: VideoFrame | None = None
-            latest, passed = packets.times_ms[group[0]], 0
-            for frame in reader.decode_group(packets, group, skips_unneeded=skips_unneeded):
-                last, now = frame, reader.time_of(frame)
+            latest, passed = plan.packets.stamps[group[0]], 0
+            for frame in reader.decode_group(plan.packets, group, skips_unneeded=skips_unneeded):
+                last, stamp = frame, stamp_of(frame)
                 passed += 1
-                if now is None or now - latest >= plan.spacing_ms or passed >= plan.spacing_frames:
-                    self._take(frame, reader, plan)
-                    latest, passed, last = latest if now is None else now, 0, None
+                if passed >= plan.spacing_frames or stamp is None or plan.is_due(stamp, latest):
+                    self._take(frame, plan)
+                    latest, passed, last = latest if stamp is None else stamp, 0, None
                 if self._is_used_up():
                     break
-            if last is not None and group[1] == len(packets):
-                self._take(last, reader, plan)
-            if self._is_used_up() or plan.is_dense(group, packets, self.seen.times_ms):
+            if last is not None and group[1] == len(plan.packets):
+                self._take(last, plan)
+            if self._is_used_up() or plan.is_dense(group, self.seen.stamps):
                 return
 
     def _is_used_up(self) -> bool:
         return time.monotonic() > self._deadline or self._hashed >= self._max_frames
 
-    def _take(self, frame: VideoFrame, reader: Reader, plan: Plan) -> None:
+    def _take(self, frame: VideoFrame, plan: Plan) -> None:
         """Hash a frame, unless one that is shown at the same time was."""
-        shown_ms = reader.time_of(frame)
-        if shown_ms in self.seen.times_ms or self._hashed >= self._max_frames:
+        stamp = stamp_of(frame)
+        if stamp in self.seen.stamps or self._hashed >= self._max_frames:
             return
         self._hashed += 1
         self._check_size(frame.width, frame.height)
         orientation = read_orientation(frame)
-        since_start = None if shown_ms is None else max(shown_ms - plan.start_ms, 0)
+        since_start = None if stamp is None else plan.since_start_ms(stamp)
         self.seen.pictures += hash_frame(
             frame,
-            self._first_number + (0 if shown_ms is None else plan.number_of(shown_ms)),
+            self._first_number + (0 if stamp is None else plan.number_of(stamp)),
             timestamp_ms=since_start,
             orientation=orientation,
             is_closer_look=self._job.is_closer_look,
@@ -185,8 +191,8 @@ class StreamDecoding:
             self.seen.size = (frame.height, frame.width) if is_turned else (frame.width, frame.height)
         if frame.is_corrupt:
             self.seen.has_faults = True
-        elif shown_ms is not None:
-            self.seen.times_ms.add(shown_ms)
+        elif stamp is not None:
+            self.seen.stamps.add(stamp)
         self._sample(frame, orientation, since_start or 0, plan)
 
     def _sample(self, frame: VideoFrame, orientation: int, since_start: int, plan: Plan) -> None:

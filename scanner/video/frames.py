@@ -66,6 +66,11 @@ _ORIENTATIONS: Final = {
 Exif 3.0, 4.6.5.1.6."""
 
 
+def stamp_of(frame: VideoFrame) -> int | None:
+    """Say when a frame is shown, in the unit of its stream; None where the file does not."""
+    return frame.pts if frame.pts is not None else frame.dts
+
+
 def read_orientation(frame: VideoFrame) -> int:
     """Read how a frame is turned before it is shown, as an EXIF orientation; 1 where nothing says so."""
     # The library's own annotations call this mapping one of its entries.

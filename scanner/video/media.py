@@ -115,11 +115,11 @@ class _Examination:
         if not self._job.is_first_frame_only:
             self._decode_covers(streams)
         shortfalls = [self._decode_stream(streams, place) for place in range(len(streams.moving))]
+        if self.is_truncated:
+            raise RefusedError(UnscannableReason.TRUNCATED)
         for reason in shortfalls:
             if reason is not None:
                 raise RefusedError(reason)
-        if self.is_truncated:
-            raise RefusedError(UnscannableReason.TRUNCATED)
         if streams.has_unknown:
             raise RefusedError(UnscannableReason.UNSUPPORTED)
 
@@ -132,7 +132,7 @@ class _Examination:
         width, height = seen[0].size if seen else self._cover_size
         sampling = Sampling(
             duration_ms=max((plan.duration_ms for plan in plans), default=0),
-            examined=sum(len(one.times_ms) for one in seen),
+            examined=sum(len(one.stamps) for one in seen),
             longest_gap_ms=max((gap.ms for gap in gaps), default=0),
             longest_gap_frames=max((gap.frames for gap in gaps), default=0),
             unseen_tracks=self._unseen_tracks,

@@ -29,31 +29,35 @@ TIME_SLACK: Final = 1.5
 """Frames do not stand at whole seconds, and not every frame is decoded: the next one is near enough."""
 
 
+MAX_STAMP: Final = 1 << 61
+"""Sums and differences of stamps within this fit into 64 bits."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Packets:
     """What was read of a stream without decoding it, in the order of the file.
 
     Attributes:
-        times_ms: When each frame is shown.
-        stamps: The same in the stream's own unit, by which its packet is found again.
+        unit_ms: Milliseconds for each unit of the stamps.
+        stamps: When each frame is shown, in the stream's own unit.
         is_key: Whether decoding can begin there.
-        end_ms: When the last frame is no longer shown.
+        end: When the last frame is no longer shown, in the same unit.
     """
 
-    times_ms: array[int]
+    unit_ms: float
     stamps: array[int]
     is_key: bytearray
-    end_ms: int = 0
+    end: int = -MAX_STAMP
 
     @classmethod
-    def empty(cls) -> Packets:
+    def empty(cls, unit_ms: float) -> Packets:
         """Build the empty list."""
-        return cls(times_ms=array("q"), stamps=array("q"), is_key=bytearray())
+        return cls(unit_ms=unit_ms, stamps=array("q"), is_key=bytearray())
 
-    def add(self, *, time_ms: int, stamp: int, lasting_ms: int, is_key: bool) -> None:
+    def add(self, *, stamp: int, lasting: int, is_key: bool) -> None:
         """Add a packet."""
-        self.end_ms = max(self.end_ms, time_ms + lasting_ms) if self.is_key else time_ms + lasting_ms
-        self.times_ms.append(time_ms)
+        stamp = min(max(stamp, -MAX_STAMP), MAX_STAMP)
+        self.end = max(self.end, min(stamp + lasting, MAX_STAMP))
         self.stamps.append(stamp)
         self.is_key.append(is_key)
 
@@ -74,8 +78,8 @@ class Plan:
     """How one stream is gone through.
 
     Attributes:
-        shown: Times of all frames in milliseconds, in the order in which they are shown: int64 [N].
-        end_ms: When the last frame is no longer shown, as far as the file says.
+        packets: All packets of the stream.
+        shown: Their stamps in the order in which they are shown, int64 [N].
         spacing_ms: At most so far apart are the frames that are examined.
         spacing_frames: At most so many frames apart.
         keys: The packets of the key frames to decode, in the order of the file.
@@ -83,71 +87,74 @@ class Plan:
             file.
     """
 
+    packets: Packets
     shown: NDArray[np.int64]
-    end_ms: int
     spacing_ms: int
     spacing_frames: int
     keys: tuple[int, ...]
     groups: tuple[tuple[int, int], ...]
 
     @property
-    def start_ms(self) -> int:
-        """When the earliest frame is shown."""
-        return int(self.shown[0])
-
-    @property
     def duration_ms(self) -> int:
         """From when the earliest frame comes up until the latest is no longer shown."""
-        return self.end_ms - self.start_ms
+        return self.since_start_ms(self.packets.end)
 
-    def number_of(self, time_ms: int) -> int:
-        """Say the how-manieth frame is shown at a time."""
-        return int(np.searchsorted(self.shown, time_ms))
+    def since_start_ms(self, stamp: int) -> int:
+        """Say how long after the earliest frame something is shown."""
+        return max(int((stamp - int(self.shown[0])) * self.packets.unit_ms), 0)
 
-    def groups_between(self, packets: Packets) -> list[tuple[int, int]]:
+    def number_of(self, stamp: int) -> int:
+        """Say the how-manieth frame is shown then, counted from 0."""
+        return int(np.searchsorted(self.shown, stamp))
+
+    def is_due(self, stamp: int, latest: int) -> bool:
+        """Tell whether a frame is so far from the one that was examined last that it is to be, too."""
+        is_late = (stamp - latest) * self.packets.unit_ms >= self.spacing_ms
+        return is_late or self.number_of(stamp) - self.number_of(latest) >= self.spacing_frames
+
+    def groups_between(self) -> list[tuple[int, int]]:
         """List the groups whose frames are too far apart for their key frames to do, the longest first."""
-        times = np.array(packets.times_ms, dtype=np.int64)
-        spans = [(int(np.ptp(times[first:behind])), first, behind) for first, behind in self.groups]
-        # The last frame of all is examined, too.
-        wanted = [
-            (span, first, behind)
-            for span, first, behind in spans
-            if span > self.spacing_ms * TIME_SLACK
-            or behind - first > self.spacing_frames
-            or (behind == len(packets) and behind - first > 1)
-        ]
+        wanted: list[tuple[float, int, int]] = []
+        stamps = np.array(self.packets.stamps, dtype=np.int64)
+        for first, behind in self.groups:
+            span_ms = float(np.ptp(stamps[first:behind])) * self.packets.unit_ms
+            is_wide = span_ms > self.spacing_ms * TIME_SLACK or behind - first > self.spacing_frames
+            # The last frame of all is examined, too.
+            if is_wide or (behind == len(self.packets) and behind - first > 1):
+                wanted.append((span_ms, first, behind))
         return [(first, behind) for _, first, behind in sorted(wanted, reverse=True)]
 
-    def is_dense(self, group: tuple[int, int], packets: Packets, seen_ms: set[int]) -> bool:
+    def is_dense(self, group: tuple[int, int], seen: set[int]) -> bool:
         """Tell whether enough of a group was seen."""
-        times = np.sort(np.array(packets.times_ms[group[0] : group[1]], dtype=np.int64))
-        return self.keeps_spacing(_measure(times, int(times[-1]), seen_ms))
+        stamps = np.sort(np.array(self.packets.stamps[group[0] : group[1]], dtype=np.int64))
+        return self.keeps_spacing(self._measure(stamps, int(stamps[-1]), seen))
 
     def keeps_spacing(self, gap: Gap) -> bool:
         """Tell whether a gap is as short as the plan wants all to be."""
         return gap.ms <= self.spacing_ms * TIME_SLACK and gap.frames <= self.spacing_frames * TIME_SLACK
 
-    def measure(self, seen_ms: set[int]) -> Gap:
+    def measure(self, seen: set[int]) -> Gap:
         """Measure the longest stretch without an examined frame.
 
         Args:
-            seen_ms: When the examined frames are shown.
+            seen: The stamps of the examined frames.
         """
-        return _measure(self.shown, self.end_ms, seen_ms)
+        return self._measure(self.shown, self.packets.end, seen)
 
-
-def _measure(shown: NDArray[np.int64], end_ms: int, seen_ms: set[int]) -> Gap:
-    times = np.append(shown, end_ms)
-    # The set functions of numpy load modules when they are first called, which the sandbox denies.
-    seen = np.sort(np.fromiter(seen_ms, dtype=np.int64, count=len(seen_ms)))
-    places = np.flatnonzero(np.searchsorted(seen, shown, "right") > np.searchsorted(seen, shown, "left"))
-    before, after = np.insert(places, 0, -1), np.append(places, len(shown))
-    unseen = after - before - 1
-    if not unseen.any():
-        return Gap(ms=0, frames=0)
-    # From when the first unseen frame comes up until an examined one replaces the last.
-    lasting = times[after] - times[before + 1]
-    return Gap(ms=int(lasting[unseen > 0].max()), frames=int(unseen.max()))
+    def _measure(self, shown: NDArray[np.int64], end: int, seen: set[int]) -> Gap:
+        stamps = np.append(shown, end)
+        # The set functions of numpy load modules when they are first called, which the sandbox denies. Of
+        # frames that are shown at one time, one was examined.
+        wanted = np.sort(np.fromiter(seen, dtype=np.int64, count=len(seen)))
+        places = np.searchsorted(shown, wanted)
+        places = places[(np.searchsorted(shown, wanted, "right") > places)]
+        before, after = np.insert(places, 0, -1), np.append(places, len(shown))
+        unseen = after - before - 1
+        if not unseen.any():
+            return Gap(ms=0, frames=0)
+        # From when the first unseen frame comes up until an examined one replaces the last.
+        lasting = stamps[after] - stamps[before + 1]
+        return Gap(ms=int(lasting[unseen > 0].max() * self.packets.unit_ms), frames=int(unseen.max()))
 
 
 def build_plan(packets: Packets, *, max_frames: int) -> Plan:
@@ -157,19 +164,17 @@ def build_plan(packets: Packets, *, max_frames: int) -> Plan:
         packets: All packets of the stream.
         max_frames: Frames that may be hashed; half of them are for key frames.
     """
-    times = np.array(packets.times_ms, dtype=np.int64)
-    shown = np.sort(times)
-    duration = int(shown[-1] - shown[0])
+    shown = np.sort(np.array(packets.stamps, dtype=np.int64))
+    duration_ms = int(int(shown[-1] - shown[0]) * packets.unit_ms)
     half = max(max_frames // 2, 1)
     parts = min(EVEN_PARTS, half)
-    starts = np.flatnonzero(np.frombuffer(packets.is_key, dtype=np.uint8))
+    keys = [int(at) for at in np.flatnonzero(np.frombuffer(packets.is_key, dtype=np.uint8))]
     # What stands before the first key frame decodes to nothing, but it is tried with the first group.
-    edges = [0, *(int(at) for at in starts if at > 0), len(packets)]
-    keys = [int(at) for at in starts]
+    edges = [0, *(at for at in keys if at > 0), len(packets)]
     return Plan(
+        packets=packets,
         shown=shown,
-        end_ms=max(packets.end_ms, int(shown[-1])),
-        spacing_ms=max(SPACING_MS, -(-duration // parts)),
+        spacing_ms=max(SPACING_MS, -(-duration_ms // parts)),
         spacing_frames=max(SPACING_FRAMES, -(-len(packets) // parts)),
         keys=tuple(thin(keys, packets, half)),
         groups=tuple(pairwise(edges)),
@@ -177,12 +182,19 @@ def build_plan(packets: Packets, *, max_frames: int) -> Plan:
 
 
 def thin(keys: list[int], packets: Packets, limit: int) -> list[int]:
-    """Keep at most `limit` key frames: all, or half of them evenly by number and half evenly by time."""
+    """Keep at most `limit` key frames, even in number and even in time; all where there are no more."""
     if len(keys) <= limit:
         return keys
-    by_number = np.linspace(0, len(keys) - 1, max(limit // 2, 1)).round().astype(np.intp)
-    times = np.array([packets.times_ms[at] for at in keys], dtype=np.int64)
+    times = np.array([packets.stamps[at] for at in keys], dtype=np.int64)
     order = np.argsort(times, kind="stable")
-    even = np.linspace(times[order[0]], times[order[-1]], max(limit - len(by_number), 1))
-    by_time = order[np.minimum(np.searchsorted(times[order], even), len(keys) - 1)]
-    return [keys[at] for at in sorted({*by_number.tolist(), *by_time.tolist()})]
+    sorted_times = times[order]
+    chosen: set[int] = set()
+    # Where the frames are evenly spaced, both ways choose the same ones, and there may be more of each.
+    for each in range(limit, max(limit // 2, 1) - 1, -max(limit // 16, 1)):
+        by_number = np.linspace(0, len(keys) - 1, each).round().astype(np.intp)
+        even = np.linspace(sorted_times[0], sorted_times[-1], each)
+        by_time = order[np.minimum(np.searchsorted(sorted_times, even), len(keys) - 1)]
+        chosen = {*by_number.tolist(), *by_time.tolist()}
+        if len(chosen) <= limit:
+            break
+    return [keys[at] for at in sorted(chosen)][:limit]

@@ -70,19 +70,15 @@ class Reader:
             RefusedError: There are too many.
             av.error.FFmpegError: The demuxer cannot go on.
         """
-        packets = Packets.empty()
+        base: Any = self._stream.time_base
+        packets = Packets.empty(float(base * 1000))
         latest = 0
         for packet in self.packets():
             if len(packets) >= MAX_PACKETS:
                 raise RefusedError(UnscannableReason.TOO_MANY_FRAMES)
             stamp = _stamp(packet)
-            latest = latest if stamp is None else self._to_ms(stamp)
-            packets.add(
-                time_ms=latest,
-                stamp=stamp or 0,
-                lasting_ms=self._to_ms(max(packet.duration or 0, 0)),
-                is_key=packet.is_keyframe,
-            )
+            latest = latest if stamp is None else stamp
+            packets.add(stamp=latest, lasting=max(packet.duration or 0, 0), is_key=packet.is_keyframe)
         return packets
 
     def packets(self) -> Iterator[VideoPacket]:
@@ -131,11 +127,6 @@ class Reader:
                 break
         yield from self._decode(None)
 
-    def time_of(self, frame: VideoFrame) -> int | None:
-        """Say when a frame is shown, in milliseconds; None where the file does not."""
-        stamp = frame.pts if frame.pts is not None else frame.dts
-        return None if stamp is None else self._to_ms(stamp)
-
     def _decode(self, packet: VideoPacket | None) -> Iterator[VideoFrame]:
         try:
             yield from self._context.decode(packet)
@@ -143,10 +134,6 @@ class Reader:
             return
         except av.error.FFmpegError:
             self.has_faults = True
-
-    def _to_ms(self, stamp: int) -> int:
-        base: Any = self._stream.time_base
-        return int(stamp * base * 1000)
 
 
 def _choose(container: InputContainer, index: int) -> VideoStream:
