@@ -10,18 +10,20 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from db import alert_hits, audit, hashlists
+from db import alert_hits, audit, hashlists, list_sources
+from relay.cli.lists_add import add_command
+from relay.cli.lists_sync import remove_command, status_command, sync_command
+from relay.cli.lists_tools import ListRefusedError, require_answers, unknown_list
 from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings, run
 from relay.cli.options import with_database as on_database
 from relay.clock import SystemClock
-from relay.config import csam_handling_problems
-from relay.errors import BreakwaterError
 from scanner.canary import canary_list
 from scanner.hashlist import (
     DEFAULT_DISTANCE,
     DEFAULT_MIN_QUALITY,
     HashKind,
     ListFormat,
+    Purpose,
     build_update,
     parse_hash_list,
 )
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from db.pool import Connection, Database
-    from relay.config import Settings
     from scanner.hashlist import ListUpdate, ParsedList
 
 _FORMATS: Final = {".csv": ListFormat.CSV, ".json": ListFormat.JSON, ".txt": ListFormat.TEXT}
@@ -48,13 +49,13 @@ type,value,id,status
 """
 
 
-class ListRefusedError(BreakwaterError):
-    """A list was not imported, or is not there."""
-
-
 @click.group("lists")
 def lists_group() -> None:
-    """Import and see hash lists of known content."""
+    """Import, fetch and see hash lists of known content."""
+
+
+for _command in (add_command, sync_command, status_command, remove_command):
+    lists_group.add_command(_command)
 
 
 @lists_group.command("import")
@@ -94,6 +95,13 @@ def lists_group() -> None:
 @click.option("--turned/--no-turned", default=False, help="Also find mirrored and rotated copies.")
 @click.option("--label", help="A finer word for what is found.")
 @click.option("--advisory", is_flag=True, help="Report matches without deciding on them.")
+@click.option(
+    "--purpose",
+    type=click.Choice([purpose.value for purpose in Purpose]),
+    default=Purpose.BLOCK.value,
+    show_default=True,
+    help="allow: what it lists is not held because it resembles something; SHA-256 only.",
+)
 @config_options
 @json_option
 def import_command(
@@ -106,7 +114,7 @@ def import_command(
     place = {name: rest.pop(name) for name in ("config_path", "data_dir", "port", "admin_port")}
     with explained():
         settings = read_settings(**place)
-        _require_answers(settings, Category(rest["category"]))
+        require_answers(settings, Category(rest["category"]))
         chosen = list_format or _FORMATS.get(file.suffix.lower())
         if chosen is None:
             raise ListRefusedError(
@@ -116,6 +124,11 @@ def import_command(
         with Console(stderr=True).status("reading the list"):
             parsed = parse_hash_list(
                 _read(file), chosen, default_kind=None if kind is None else HashKind(kind)
+            )
+        if rest["purpose"] == Purpose.ALLOW.value and set(parsed.listed.rows) - {HashKind.SHA256}:
+            raise ListRefusedError(
+                "A list of what may pass holds SHA-256 digests alone: other hashes also fit files that "
+                "nobody looked at. Nothing was imported."
             )
     now = SystemClock().now()
     result = run(on_database(settings, lambda database: _import(database, parsed, now=now, **rest)))
@@ -131,19 +144,6 @@ def import_command(
         console.print(f"{result['placeholders']:,} left out: no picture has these values.")
     if result["ignored_columns"]:
         console.print(f"Columns that were not understood: {', '.join(result['ignored_columns'])}")
-
-
-def _require_answers(settings: Settings, category: Category) -> None:
-    """Refuse lists of child abuse material until the admin has said under which law they are used."""
-    if not category.value.startswith("csam-"):
-        return
-    problems = csam_handling_problems(settings)
-    if problems:
-        questions = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
-        raise ListRefusedError(
-            "Lists of child abuse material cannot be used yet, because laws differ on what must be kept, "
-            f"deleted and reported. Nothing was imported. Answer first, in the section [legal]:\n{questions}"
-        )
 
 
 def _read(file: Path) -> bytes:
@@ -168,9 +168,16 @@ async def _import(
     turned: bool,
     label: str | None,
     advisory: bool,
+    purpose: str,
 ) -> dict[str, Any]:
     version = version or now.isoformat(timespec="seconds")
     async with database.transaction() as conn:
+        if await list_sources.find_source(conn, name) is not None:
+            raise ListRefusedError(
+                f"The list {name!r} is fetched from its maker, and what you import would be gone with the "
+                "next fetch. Nothing was imported. Give yours another name, or run `breakwater lists remove` "
+                "first."
+            )
         update = await _build_update(conn, name, parsed, add=add)
         new = hashlists.NewHashList(
             name=name,
@@ -182,6 +189,7 @@ async def _import(
             digest=update.table.digest(),
             label=label,
             is_advisory=advisory,
+            purpose=purpose,
         )
         values = {kind.value: update.table.get_rows(kind).tobytes() for kind in HashKind}
         ids = {(kind.value, value): text for (kind, value), text in parsed.ids.items()}
@@ -241,7 +249,7 @@ def list_command(*, include_withdrawn: bool, as_json: bool, **place: Any) -> Non
             "No list is imported. `breakwater lists import` imports one, `export-template` shows the form."
         )
         return
-    columns = ("name", "version", "category", "entries", "distance", "advisory", "imported")
+    columns = ("name", "version", "category", "purpose", "entries", "distance", "advisory", "imported")
     table = Table(*columns, show_edge=False)
     for row in rows:
         table.add_row(*(str(row[column]) for column in columns))
@@ -259,7 +267,7 @@ def show_command(*, name: str, as_json: bool, **place: Any) -> None:
         async with database.connection() as conn:
             stored = await hashlists.find_list(conn, name)
             if stored is None:
-                raise _unknown(name)
+                raise unknown_list(name)
             packed = await hashlists.load_entries(conn, stored.id)
         by_kind = {kind: len(data) // HashKind(kind).width for kind, data in sorted(packed.items())}
         return {**_describe(stored), "hashes": by_kind}
@@ -360,6 +368,7 @@ def _describe(stored: hashlists.StoredHashList) -> dict[str, Any]:
         "name": stored.name,
         "version": stored.version,
         "category": stored.category,
+        "purpose": stored.purpose,
         "label": stored.label,
         "entries": stored.entries,
         "distance": stored.distance,
@@ -384,7 +393,3 @@ def _parse_entry(text: str) -> tuple[HashKind, bytes]:
     if len(raw) != known.width:
         raise ListRefusedError(f"A {known.value} hash has {known.width * 2} hexadecimal digits.")
     return known, raw
-
-
-def _unknown(name: str) -> ListRefusedError:
-    return ListRefusedError(f"There is no list {name!r}. `breakwater lists list --all` shows all there are.")
