@@ -26,6 +26,7 @@ MAX_ITEMS: Final = 10_000
 MAX_ITEM_BYTES: Final = 256 * 1024 * 1024
 """Twice the largest file that is decoded: extents that overlap could add up to more than they came from."""
 
+_FIRST_BODY: Final = 8
 NOT_PICTURES: Final = frozenset({b"Exif", b"mime", b"uri ", b"rgan", b"tmap"})
 """Metadata, regions, and the recipe that lays a gain map over a picture: both of these are items
 themselves."""
@@ -151,6 +152,9 @@ def parse_items(data: bytes) -> Items:
     meta: dict[bytes, bytes] = {}
     has_tracks = False
     for kind, start, end in boxes(data, 0, len(data)):
+        if kind == b"ftyp" and start > _FIRST_BODY:
+            # A file of its own, glued behind this one.
+            break
         has_tracks = has_tracks or kind == b"moov"
         if kind == b"meta" and not meta:
             meta = {name: data[first:last] for name, first, last in boxes(data, start + 4, end)}
