@@ -20,6 +20,7 @@ from relay.model import EvidenceBasis, MediaDecision
 from relay.tools.ulids import build_ulid
 from scanner.report import Coverage as ScanCoverage
 from scanner.report import RunOutcome, Verdict
+from scanner.sniff import Family, family
 from signatures.attestation import SALT_SIZE, AttestationBody, Coverage, build_attestation
 from signatures.errors import SignatureError
 
@@ -95,17 +96,34 @@ def is_attestable(evidence: Evidence) -> bool:
         and report is not None
         and report.verdict is Verdict.NO_MATCH
         and not report.findings
-        and all(run.outcome not in {RunOutcome.FAILED, RunOutcome.SPARED} for run in report.detectors)
-        and report.facts.coverage is ScanCoverage.FULL
-        and report.facts.media_type is not None
+        and all(
+            run.outcome not in {RunOutcome.FAILED, RunOutcome.SPARED, RunOutcome.OVERRULED}
+            for run in report.detectors
+        )
+        and find_coverage(report) is not None
     )
+
+
+def find_coverage(report: Report) -> Coverage | None:
+    """Find what an attestation says of how much was seen; None where that is too little to attest.
+
+    A video is always sampled, by a rule that its scan has kept if it found nothing; a picture is seen wholly.
+    Sound shows nothing, so that there is nothing to state about it.
+    """
+    kind = report.facts.media_type
+    if kind is None:
+        return None
+    if report.facts.coverage is ScanCoverage.FULL:
+        return Coverage.FULL
+    is_video = family(kind) is Family.VIDEO and report.facts.coverage is ScanCoverage.SAMPLED
+    return Coverage.SAMPLED if is_video else None
 
 
 async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now: datetime) -> int:
     state = tools.scanning.published_state
     profile = tools.identity.profile(tools.profile)
-    media_type = report.facts.media_type
-    if media_type is None:
+    media_type, coverage = report.facts.media_type, find_coverage(report)
+    if media_type is None or coverage is None:
         return 0
     async with tools.database.connection() as conn:
         live = await attestations.find_newest(conn, sha256, profile)
@@ -124,7 +142,7 @@ async def _attest_one(sha256: bytes, report: Report, *, tools: AttestTools, now:
         sha256=sha256,
         size=report.facts.size,
         media_type=media_type.value,
-        coverage=Coverage.FULL,
+        coverage=coverage,
         profile=profile,
         state_as_of=state.as_of,
         state_sha256=state.digest,

@@ -13,10 +13,11 @@ import pytest
 from db import attestations, commitments, feed
 from relay.exchange.commitments import SALT2_SIZE
 from relay.model import DeliveryDecision, EvidenceBasis, MediaDecision
-from relay.stages.attest import AttestTools, attest, is_withheld
+from relay.stages.attest import AttestTools, attest, is_attestable, is_withheld
 from relay.tools.identity import Identity
 from scanner.report import Coverage, DetectorRun, MediaFacts, Report, RunOutcome, UnscannableReason, Verdict
 from scanner.sniff import MediaType
+from signatures.attestation import Coverage as SignedCoverage
 from signatures.attestation import parse_attestation
 from signatures.attestation_verify import verify_attestation
 from signatures.encoding import decode_base64url
@@ -89,6 +90,9 @@ _UNFIT = {
     "a failed detector": report(outcome=RunOutcome.FAILED),
     "a sample of its frames": report(facts=replace(_ESSENTIALS, coverage=Coverage.SAMPLED)),
     "its beginning": report(facts=replace(_ESSENTIALS, coverage=Coverage.PREFIX)),
+    "sound, which shows nothing": report(
+        facts=MediaFacts(size=5, media_type=MediaType.MP3, coverage=Coverage.NOT_VISUAL)
+    ),
     "no known type": report(facts=replace(_ESSENTIALS, media_type=None)),
 }
 
@@ -97,6 +101,15 @@ _UNFIT = {
 async def test_nothing_is_signed_about(name: str, tools: AttestTools) -> None:
     assert await attest(_released(_of(tools, _UNFIT[name])), tools=tools, now=START) == 0
     assert await _find(tools) is None
+
+
+async def test_of_a_video_it_is_said_that_it_was_sampled(tools: AttestTools) -> None:
+    facts = MediaFacts(size=5, media_type=MediaType.MP4, coverage=Coverage.SAMPLED)
+    assert await attest(_released(_of(tools, report(facts=facts))), tools=tools, now=START) == 1
+    stored = await _find(tools)
+    assert stored is not None
+    body = parse_attestation(stored.object).body
+    assert (body.media_type, body.coverage) == ("video/mp4", SignedCoverage.SAMPLED)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +234,7 @@ async def test_scores_are_committed_to_and_kept_for_whoever_audits(tools: Attest
     assert opening is not None
     assert hashlib.sha256(opening).digest() == digest
     document = json.loads(opening)
-    assert document["scores"] == {"model/drawn": 412}
+    assert document["scores"] == {"model": 412}
     assert len(decode_base64url(document["salt2"], size=SALT2_SIZE)) == SALT2_SIZE
 
 
@@ -238,3 +251,11 @@ async def test_what_is_never_given_out_can_never_be_opened(tools: AttestTools) -
     digest, opening = await _find_opening(tools)
     assert digest is not None
     assert opening is None
+
+
+def test_what_an_allow_list_of_ours_set_aside_is_not_told_to_others_as_a_scan() -> None:
+    whole = report()
+    assert is_attestable(evidence(whole))
+    overruled = tuple(replace(run, outcome=RunOutcome.OVERRULED) for run in whole.detectors)
+    assert overruled
+    assert not is_attestable(evidence(replace(whole, detectors=overruled)))
