@@ -134,7 +134,11 @@ def _is_close(theirs: object, ours: int) -> bool:
 
 
 def _name_scores(runs: Sequence[DetectorRun]) -> dict[str, int]:
-    return {f"{run.name}/{label}": score for run in runs for label, score in run.scores}
+    return {
+        run.name if len(run.scores) == 1 else f"{run.name}/{label}": score
+        for run in runs
+        for label, score in run.scores
+    }
 
 
 def _find_detector(document: Mapping[str, Any], name: str) -> tuple[object, ...] | None:

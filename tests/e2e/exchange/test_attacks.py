@@ -1,8 +1,8 @@
 """What others may try, to have something let go unseen, to censor, or to learn what our people look at.
 
 The rows of the table of attacks; those that other tests hold in full are only touched here: answers that tell
-nothing, and media that not everybody may see, in `test_secrets`; a stolen key in `test_taking_back`; relays that
-sign without looking in `test_lazy_signers`.
+nothing, and media that not everybody may see, in `test_secrets`; a stolen key in `test_taking_back`; relays
+that sign without looking in `test_lazy_signers`.
 """
 
 from __future__ import annotations

@@ -67,6 +67,10 @@ def test_a_commitment_is_the_digest_of_the_salted_scores_in_their_canonical_form
     assert made.digest == hashlib.sha256(made.opening).digest()
 
 
+def test_a_score_that_is_the_only_one_of_its_detector_has_its_name() -> None:
+    assert find_comparable((run("model", drawn=412),), ours=describe(), theirs=describe()) == {"model": 412}
+
+
 def test_equal_scores_are_committed_to_alike_by_nobody() -> None:
     other = build_commitment(RUNS, salt2=bytes(16))
     made = build_commitment(RUNS, salt2=SALT)
