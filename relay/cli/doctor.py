@@ -16,8 +16,8 @@ from relay import assembly
 from relay.cli.diagnosis import Diagnosis, Finding
 from relay.cli.doctor_backend import check_coverage, check_gateway, check_token
 from relay.cli.doctor_errands import check_acting, check_errands, check_uploads
-from relay.cli.doctor_services import check_services
 from relay.cli.doctor_front import check_front
+from relay.cli.doctor_services import check_services
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
 from relay.lifecycle import State

@@ -92,7 +92,9 @@ def test_every_configuration_that_is_shown_can_be_used(page: Path, tmp_path: Pat
         path = tmp_path / f"{number}.toml"
         # A file with a secret is made by a step of the page; here none is there to be read. Those with
         # credentials are read when their service is opened.
-        text = re.sub(r"^((?!credentials)\w+)_file = .*$", rf'\1 = "{"s" * 32}"', block.text, flags=re.MULTILINE)
+        text = re.sub(
+            r"^((?!credentials)\w+)_file = .*$", rf'\1 = "{"s" * 32}"', block.text, flags=re.MULTILINE
+        )
         path.write_text(text, encoding="utf-8")
         assert isinstance(load_settings(path, {"HOME": "/root"}), Settings)
 
