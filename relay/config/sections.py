@@ -270,6 +270,14 @@ class Scanner(Section):
     unprivileged_user, landlock, seccomp. By default a missing one stops the start."""
     accept_sampled: bool = False
     """Whether an animation of which only an even sample of frames was seen may pass."""
+    accept_audio: bool = True
+    """Whether sound may pass. It shows nothing; its cover pictures are examined in any case."""
+    video_timeout_s: Annotated[float, Field(ge=1, le=24)] = 20
+    """How long looking at one video may take before its frames are thinned out; the limit for one picture
+    comes on top of it."""
+    video_gap_s: Annotated[float, Field(ge=1, le=600)] = 10
+    """The longest stretch of a video that may stay unseen when that time is over; with a longer one it is
+    withheld."""
     decode_timeout_s: Seconds = 20
     """How long the decoding of one picture may take."""
     wait_timeout_s: Seconds = 300

@@ -1,4 +1,4 @@
-"""Known videos by the share of their pictures: whole, cut out, hidden among others, and what is too little."""
+"""Known videos by the share of their pictures: whole, cut out, among others, and what is too little."""
 
 from __future__ import annotations
 
