@@ -211,6 +211,20 @@ def service_problems(services: Services, *, scans_restricted: bool, csam_problem
     return problems
 
 
+def loosened_services(services: Services) -> list[str]:
+    """List how the services that are switched on are handled more loosely than by default."""
+    sentences = [
+        f"services.{name}.essential is false: media pass while it cannot be asked."
+        for name, one in services.by_name.items()
+        if one.enabled and not one.essential and not isinstance(one, Google)
+    ]
+    if services.sends is not Sends.PUBLIC and any(one.enabled for one in services.by_name.values()):
+        sentences.append(
+            f"services.sends is {services.sends.value}: media that not everybody may see can go to services."
+        )
+    return sentences
+
+
 def _problems_of(name: str, service: Service) -> list[str]:
     place = f"services.{name}"
     problems: list[str] = []

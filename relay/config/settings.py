@@ -25,7 +25,7 @@ from relay.config.sections import (
     Server,
     Software,
 )
-from relay.config.services import Services, service_problems
+from relay.config.services import Services, loosened_services, service_problems
 from relay.model import MediaDecision
 
 _STRICTNESS: Final = {MediaDecision.RELEASE: 0, MediaDecision.WITHHOLD: 1, MediaDecision.BLOCK: 2}
@@ -230,6 +230,7 @@ def loosened_policies(settings: Settings) -> list[str]:
                 "Media that nobody looked at will pass.",
             )
     sentences += _loosened_scanner(settings)
+    sentences += loosened_services(settings.services)
     if settings.fetch.allow_private:
         sentences.append("fetch.allow_private lets strangers make the relay reach private addresses.")
     if settings.fetch.allow_http:

@@ -10,7 +10,7 @@ import pytest
 from relay.cli.diagnosis import Finding
 from relay.cli.doctor_services import REMEDIES, check_services
 from relay.cli.services import _describe
-from relay.config import InvalidSettingsError, load_settings
+from relay.config import InvalidSettingsError, load_settings, loosened_policies
 from relay.config.services import CONSENTS
 from relay.services.answers import Answered, Failed, FailureKind, NotTaken
 from scanner.canary import draw_canary
@@ -168,3 +168,12 @@ def test_an_hma_needs_its_banks_and_may_be_plain_in_ones_own_network(tmp_path: P
 def test_what_only_advises_cannot_be_essential(tmp_path: Path) -> None:
     said = problems_of(tmp_path, section="google", services__google__essential=True)
     assert "services.google.essential is true" in said
+
+
+def test_what_is_handled_more_loosely_than_by_default_is_said(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1"
+    assert loosened_policies(settings_for(tmp_path, url)) == []
+    loose = settings_for(tmp_path, url, services__arachnid__essential=False, services__sends="unstated")
+    essential, sends = loosened_policies(loose)
+    assert "services.arachnid.essential is false" in essential
+    assert "services.sends is unstated" in sends
