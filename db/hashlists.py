@@ -201,11 +201,13 @@ SELECT b.kind, b.hash_values FROM hash_blocks AS b WHERE b.list_id = $1 ORDER BY
 """
 
 
-async def load_entries(conn: Connection, list_id: int) -> dict[str, bytes]:
-    """Load the values of a list but the withdrawn ones: by kind, concatenated, sorted, each once."""
+async def load_entries(
+    conn: Connection, list_id: int, *, include_withdrawn: bool = False
+) -> dict[str, bytes]:
+    """Load the values of a list, but the withdrawn ones: by kind, concatenated, sorted, each once."""
     packed: dict[str, bytearray] = {}
     async with snapshot(conn):
-        withdrawals = await conn.fetch(_LOAD_WITHDRAWALS, list_id)
+        withdrawals = [] if include_withdrawn else await conn.fetch(_LOAD_WITHDRAWALS, list_id)
         async for row in conn.cursor(_LOAD_BLOCKS, list_id, prefetch=_PREFETCH_ROWS):
             packed.setdefault(row["kind"], bytearray()).extend(row["hash_values"])
     for row in withdrawals:

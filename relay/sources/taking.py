@@ -211,7 +211,8 @@ async def _seal(
 
 
 async def _load_table(conn: Connection, list_id: int) -> HashTable:
-    packed = await hashlists.load_entries(conn, list_id)
+    # With what this instance took out itself: that is not the maker's, and comes and goes by other ways.
+    packed = await hashlists.load_entries(conn, list_id, include_withdrawn=True)
     # The database keeps them sorted and each once, which is all that a table asks for.
     return HashTable(
         rows={HashKind(kind): unpack_rows(HashKind(kind), data) for kind, data in packed.items()}
