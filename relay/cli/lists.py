@@ -12,6 +12,7 @@ from rich.table import Table
 
 from db import alert_hits, audit, hashlists, list_sources
 from relay.cli.lists_add import add_command
+from relay.cli.lists_noise import NOISE_COMMANDS
 from relay.cli.lists_sync import remove_command, status_command, sync_command
 from relay.cli.lists_tools import ListRefusedError, require_answers, unknown_list
 from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings, run
@@ -54,7 +55,7 @@ def lists_group() -> None:
     """Import, fetch and see hash lists of known content."""
 
 
-for _command in (add_command, sync_command, status_command, remove_command):
+for _command in (add_command, sync_command, status_command, remove_command, *NOISE_COMMANDS):
     lists_group.add_command(_command)
 
 
