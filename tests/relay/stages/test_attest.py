@@ -13,7 +13,7 @@ import pytest
 from db import attestations, commitments, feed
 from relay.exchange.commitments import SALT2_SIZE
 from relay.model import DeliveryDecision, EvidenceBasis, MediaDecision
-from relay.stages.attest import AttestTools, attest, is_withheld
+from relay.stages.attest import AttestTools, attest, is_attestable, is_withheld
 from relay.tools.identity import Identity
 from scanner.report import Coverage, DetectorRun, MediaFacts, Report, RunOutcome, UnscannableReason, Verdict
 from scanner.sniff import MediaType
@@ -234,7 +234,7 @@ async def test_scores_are_committed_to_and_kept_for_whoever_audits(tools: Attest
     assert opening is not None
     assert hashlib.sha256(opening).digest() == digest
     document = json.loads(opening)
-    assert document["scores"] == {"model/drawn": 412}
+    assert document["scores"] == {"model": 412}
     assert len(decode_base64url(document["salt2"], size=SALT2_SIZE)) == SALT2_SIZE
 
 
@@ -251,3 +251,11 @@ async def test_what_is_never_given_out_can_never_be_opened(tools: AttestTools) -
     digest, opening = await _find_opening(tools)
     assert digest is not None
     assert opening is None
+
+
+def test_what_an_allow_list_of_ours_set_aside_is_not_told_to_others_as_a_scan() -> None:
+    whole = report()
+    assert is_attestable(evidence(whole))
+    overruled = tuple(replace(run, outcome=RunOutcome.OVERRULED) for run in whole.detectors)
+    assert overruled
+    assert not is_attestable(evidence(replace(whole, detectors=overruled)))
