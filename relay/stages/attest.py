@@ -96,7 +96,10 @@ def is_attestable(evidence: Evidence) -> bool:
         and report is not None
         and report.verdict is Verdict.NO_MATCH
         and not report.findings
-        and all(run.outcome not in {RunOutcome.FAILED, RunOutcome.SPARED} for run in report.detectors)
+        and all(
+            run.outcome not in {RunOutcome.FAILED, RunOutcome.SPARED, RunOutcome.OVERRULED}
+            for run in report.detectors
+        )
         and find_coverage(report) is not None
     )
 
