@@ -5,8 +5,8 @@ search than the hashes of photographs. Recall is counted over planted neighbours
 31, most of them with their bits spread evenly over the index's slots: that is where an inexact index loses
 some.
 
-A picture is asked about as a batch: eight orientations, each in two variants. The incumbent's index takes
-one hash at a time, so that its figure is the same for a batch.
+A picture is asked about as a batch: eight orientations, each in two variants. The incumbent's signal type
+takes one hash at a time; the index beneath it takes a batch, and is given one.
 """
 
 import os
@@ -30,6 +30,7 @@ from scanner.listcache import Contents, ListCache
 
 NAMES = (
     "match_1m",
+    "match_1m_batched",
     "match_1m_single",
     "match_1m_one_thread",
     "match_1m_recall",
@@ -148,22 +149,38 @@ def _one_million() -> Iterator[dict[str, object]]:
         if set(index.search(query, DISTANCE).rows.tolist()) != {one.metadata for one in peer.query(text)}:
             raise AssertionError("the two indexes disagree about the same hashes")
     # In turns, so that a busy minute slows both.
-    ours, single, theirs = [], [], []
+    ours, single, theirs, theirs_batched = [], [], [], []
+    limit = peer.get_match_threshold()
     for number in range(BATCHES):
         ours.append(_median_ms(lambda _, at=number: layers.search(batches[at], DISTANCE), 1) / BATCH)
         single.append(_median_ms(lambda _, at=number: layers.search(alone[at], DISTANCE), 1))
         theirs.append(_median_ms(lambda _, at=number: peer.query(written[at]), 1))
-    batched, one, theirs_ms = (statistics.median(times) for times in (ours, single, theirs))
+        texts = [query.tobytes().hex() for query in batches[number]]
+        theirs_batched.append(
+            _median_ms(lambda _, asked=texts: peer.index.search_with_distance_in_result(asked, limit), 1)
+            / BATCH
+        )
+    batched, one, theirs_ms, their_batch_ms = (
+        statistics.median(times) for times in (ours, single, theirs, theirs_batched)
+    )
     name = f"threatexchange {peer_class.__name__}"
     yield _line(
         "match_1m",
         round(batched, 4),
         f"ms a query, {BATCH} at once",
-        peer=f"{name}, as it comes, which takes one at a time",
+        peer=f"{name}, as it comes: one at a time, as its interface has it",
         peer_value=round(theirs_ms, 3),
         ratio=round(theirs_ms / batched, 1),
         target=f">= {TARGET_RATIO:.0f} times faster",
         holds=theirs_ms / batched >= TARGET_RATIO,
+    )
+    yield _line(
+        "match_1m_batched",
+        round(batched, 4),
+        f"ms a query, {BATCH} at once",
+        peer=f"the index beneath {name}, {BATCH} at once",
+        peer_value=round(their_batch_ms, 3),
+        ratio=round(their_batch_ms / batched, 1),
     )
     yield _line(
         "match_1m_single",
