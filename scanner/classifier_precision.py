@@ -91,6 +91,11 @@ def choose_precision(machine: Machine, model: nn.Module) -> Precision:
     return Precision.BF16 if machine.has_bf16 else Precision.FP32
 
 
+def choose_device(machine: Machine, precision: Precision) -> Device:
+    """Choose where a model runs: the integers of `scanner.classifier_int8` are for processors alone."""
+    return Device.CPU if precision is Precision.INT8 else machine.device
+
+
 def linear_share(model: nn.Module) -> float:
     """Return which share of a model's parameters stands in matrix products."""
     from torch import nn  # noqa: PLC0415 - see above

@@ -11,9 +11,10 @@ import torch
 from scanner.classifier import Classifier, set_threads
 from scanner.classifier_inputs import read_inputs
 from scanner.classifier_precision import (
-    Machine,
+    Device,
     Precision,
     apply_precision,
+    choose_device,
     choose_precision,
     inspect_machine,
 )
@@ -41,6 +42,7 @@ def load_transformers(folder: Path, calibration: Calibration, *, at_once: int | 
     is_multi_label = model.config.problem_type == "multi_label_classification"
     machine = inspect_machine()
     precision = calibration.precision or choose_precision(machine, model)
+    device = choose_device(machine, precision)
 
     def score(net: Any, pictures: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = net(pixel_values=pictures).logits.float()
@@ -49,12 +51,12 @@ def load_transformers(folder: Path, calibration: Calibration, *, at_once: int | 
     return Classifier(
         labels=tuple(str(names[column]) for column in range(len(names))),
         runtime={"torch": torch.__version__, "transformers": version},
-        infer=build_infer(model, score, machine=machine, precision=precision),
+        infer=build_infer(model, score, device=device, precision=precision),
         side=inputs.side,
         mean=inputs.mean,
         std=inputs.std,
         precision=precision,
-        device=machine.device,
+        device=device,
         at_once=at_once,
     )
 
@@ -104,7 +106,7 @@ def build_infer(
     model: Any,
     score: Callable[[Any, torch.Tensor], torch.Tensor],
     *,
-    machine: Machine,
+    device: Device,
     precision: Precision,
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Build the function from pictures to scores in an arithmetic on a machine.
@@ -112,14 +114,14 @@ def build_infer(
     Args:
         model: In full floats; it is changed in place.
         score: From the model and pictures in its arithmetic, on its device, to scores in full floats.
-        machine: Where it runs.
+        device: Where it runs.
         precision: In which arithmetic.
     """
     set_threads()
-    net = apply_precision(model, precision).to(machine.device.value)
+    net = apply_precision(model, precision).to(device.value)
     dtype = torch.bfloat16 if precision is Precision.BF16 else torch.float32
 
     def infer(pictures: torch.Tensor) -> torch.Tensor:
-        return score(net, pictures.to(device=machine.device.value, dtype=dtype)).cpu()
+        return score(net, pictures.to(device=device.value, dtype=dtype)).cpu()
 
     return infer

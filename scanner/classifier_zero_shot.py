@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from scanner.classifier import Classifier
 from scanner.classifier_inputs import read_inputs
-from scanner.classifier_precision import choose_precision, inspect_machine
+from scanner.classifier_precision import choose_device, choose_precision, inspect_machine
 from scanner.classifier_transformers import build_infer, library, load_weights
 from scanner.errors import MalformedError
 from scanner.model_files import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, read_config, read_json
@@ -83,8 +83,8 @@ def load_zero_shot(
         version = transformers.__version__
     machine = inspect_machine()
     precision = calibration.precision or choose_precision(machine, model)
-    device = machine.device.value
-    embeddings, scale, bias = (one.to(device) for one in (texts.embeddings, texts.scale, texts.bias))
+    device = choose_device(machine, precision)
+    embeddings, scale, bias = (one.to(device.value) for one in (texts.embeddings, texts.scale, texts.bias))
     is_clip = kind == _CLIP
 
     def score(net: Any, pictures: torch.Tensor) -> torch.Tensor:
@@ -97,12 +97,12 @@ def load_zero_shot(
     return Classifier(
         labels=tuple(calibration.prompts),
         runtime={"torch": torch.__version__, "transformers": version, "tokenizers": tokenizers.__version__},
-        infer=build_infer(model, score, machine=machine, precision=precision),
+        infer=build_infer(model, score, device=device, precision=precision),
         side=inputs.side,
         mean=inputs.mean,
         std=inputs.std,
         precision=precision,
-        device=machine.device,
+        device=device,
         at_once=at_once,
     )
 

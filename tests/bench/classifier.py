@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from scanner.classifier import Classifier
-from scanner.classifier_precision import Device, Machine, Precision
+from scanner.classifier_precision import Device, Precision
 from scanner.classifier_transformers import build_infer, library
 from scanner.embedded_classifier import open_embedded_classifier
 
@@ -38,7 +38,6 @@ TARGETS_MS: Final = {
     "classifier_vit_base_int8_p95": 80.0,
     "classifier_clip_large_int8_p95": 350.0,
 }
-CPU: Final = Machine(device=Device.CPU, has_int8=True, has_bf16=True)
 SIDE: Final = 224
 
 
@@ -88,7 +87,7 @@ def _wrap(model: Any, score: Callable[[Any, torch.Tensor], torch.Tensor], precis
     return Classifier(
         labels=("a", "b", "c", "d", "e"),
         runtime={},
-        infer=build_infer(net, score, machine=CPU, precision=precision),
+        infer=build_infer(net, score, device=Device.CPU, precision=precision),
         side=SIDE,
         precision=precision,
         at_once=1,

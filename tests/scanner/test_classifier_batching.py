@@ -4,10 +4,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import numpy as np
 import pytest
 import torch
 
+from scanner.classifier import Classifier
 from scanner.classifier_batching import MicroBatcher
+from scanner.classifier_precision import Device
 from scanner.errors import ScannerError
 
 AT_ONCE = timedelta(0)
@@ -118,3 +121,25 @@ def test_a_run_that_fails_fails_for_everybody_in_it_and_for_nobody_else(infer: o
     with ThreadPoolExecutor(3) as threads:
         results = list(threads.map(lambda n: batcher(pictures(n)), range(3)))
     assert [rows.tolist() for rows in results] == [[[n, 2 * n]] for n in range(3)]
+
+
+def test_a_classifier_on_a_graphics_processor_shares_runs_and_keeps_its_frames_in_order() -> None:
+    sizes = []
+
+    def infer(batch: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(batch))
+        brightness = batch.mean(dim=(1, 2, 3))
+        return torch.stack([brightness, 1 - brightness], dim=1)
+
+    # What stands for the processor's work runs here; how pictures come to it and scores from it is the same.
+    classifier = Classifier(
+        labels=("bright", "dark"), runtime={}, infer=infer, side=16, device=Device.CUDA, at_once=1
+    )
+    frames = np.stack([np.full((256, 256, 3), value, dtype=np.uint8) for value in (0, 51, 255)])
+    with ThreadPoolExecutor(6) as threads:
+        results = list(threads.map(lambda turn: classifier.score(np.roll(frames, turn, axis=0)), range(6)))
+    for turn, scores in enumerate(results):
+        expected = np.roll(np.array([0, 0.2, 1]), turn)
+        np.testing.assert_allclose(scores, np.stack([expected, 1 - expected], axis=1), atol=1e-5)
+    assert sum(sizes) == 18
+    assert classifier.score(frames[:0]).shape == (0, 2)

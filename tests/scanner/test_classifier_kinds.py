@@ -12,7 +12,7 @@ from PIL import Image
 from scanner.calibration import parse_calibration
 from scanner.classifier import model_of
 from scanner.classifier_directory import open_directory_classifier, open_directory_detector
-from scanner.classifier_precision import Device, Machine, Precision, choose_precision
+from scanner.classifier_precision import Device, Machine, Precision, choose_device, choose_precision
 from scanner.errors import MalformedError
 from scanner.model_files import read_calibration
 from scanner.preprocess import prepare
@@ -306,6 +306,9 @@ def test_the_machine_decides_where_the_calibration_does_not() -> None:
     assert choose_precision(slow, linear) is Precision.FP32
     graphics = Machine(device=Device.CUDA, has_int8=True, has_bf16=True)
     assert choose_precision(graphics, linear) is Precision.BF16
+    assert choose_device(graphics, Precision.BF16) is Device.CUDA
+    # Thresholds that were measured in small integers stay with the processor, wherever the model moves.
+    assert choose_device(graphics, Precision.INT8) is Device.CPU
 
 
 def test_a_threshold_changes_the_version_but_not_the_model(tmp_path: Path) -> None:
