@@ -17,6 +17,7 @@ from relay.cli.diagnosis import Diagnosis, Finding
 from relay.cli.doctor_backend import check_coverage, check_gateway, check_token
 from relay.cli.doctor_errands import check_acting, check_errands, check_uploads
 from relay.cli.doctor_front import check_front
+from relay.cli.doctor_lists import check_lists
 from relay.cli.doctor_services import check_services
 from relay.config import csam_handling_problems, loosened_policies
 from relay.errors import BreakwaterError
@@ -46,7 +47,7 @@ async def examine_install(settings: Settings, *, clock: Clock) -> list[Diagnosis
         ("configuration", lambda: _check_configuration(settings)),
         ("data directory", lambda: _check_data_dir(settings)),
         ("keys", lambda: _check_keys(settings)),
-        ("database", lambda: _check_database(settings)),
+        ("database", lambda: _check_database(settings, clock)),
         ("scanner", lambda: _check_scanner(settings)),
         ("relay", lambda: _check_relay(settings)),
         ("backend", lambda: _check_backend(settings, clock)),
@@ -134,14 +135,14 @@ async def _check_keys(settings: Settings) -> list[Diagnosis]:
     return [Diagnosis(check="keys", finding=Finding.OK, detail="both are there, and only we can read them")]
 
 
-async def _check_database(settings: Settings) -> list[Diagnosis]:
+async def _check_database(settings: Settings, clock: Clock) -> list[Diagnosis]:
     found: list[Diagnosis] = []
     async with open_relay_database(settings) as opened, opened.database.connection() as conn:
         found.append(Diagnosis(check="database", finding=Finding.OK, detail=opened.place))
         counts = await delivery_lists.count_by_state(conn)
         open_cases = (await cases.count_cases(conn))[cases.CaseState.OPEN]
         lists = await hashlists.list_lists(conn)
-        failed = await check_errands(conn)
+        failed = [*await check_errands(conn), *await check_lists(conn, now=clock.now())]
         try:
             entries = await audit.verify_chain(conn)
             found.append(
