@@ -6,6 +6,7 @@ import dataclasses
 import io
 import struct
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import av
@@ -26,6 +27,7 @@ from tests.images import distance, encode, marker
 from tests.scanner import containers
 
 SETTINGS = ScannerSettings()
+VECTORS = Path(__file__).parents[1] / "vectors"
 SECRET_HASH = hash_picture(np.asarray(containers.SECRET)).dihedral[0]
 
 
@@ -89,6 +91,17 @@ def test_every_way_to_code_a_jpeg_is_seen(options: dict[str, Any]) -> None:
     outcome = run(containers.jpeg(**options))
     assert outcome.reason is None
     assert distance(outcome.pictures[0].dihedral[0], SECRET_HASH) <= 10
+
+
+def test_a_jpeg_by_arithmetic_coding_is_seen() -> None:
+    data = (VECTORS / "jpeg" / "arithmetic.jpg").read_bytes()
+    header = find_header(data)
+    assert header is not None
+    assert header.process == 0xC9
+    outcome = run(data)
+    assert outcome.reason is None
+    wanted = hash_picture(np.asarray(marker(102, width=320, height=240))).dihedral[0]
+    assert distance(outcome.pictures[0].dihedral[0], wanted) <= 10
 
 
 def test_stray_bytes_between_segments_hide_no_jpeg() -> None:
