@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from scanner.report import UnscannableReason, Verdict
 from scanner.scan import open_scanner
@@ -54,3 +55,23 @@ def test_a_hidden_picture_that_ends_early_is_unscannable(place: str, seeing: Sca
     report = seeing.scan(broken)
     assert report.verdict is not Verdict.NO_MATCH
     assert report.reason in {UnscannableReason.TRUNCATED, UnscannableReason.CORRUPT}
+
+
+COPIES = {
+    "JPEG": lambda picture: encode(picture, "JPEG", quality=85),
+    "PNG": lambda picture: encode(picture, "PNG"),
+    "GIF": lambda picture: encode(picture.quantize(128), "GIF"),
+    "WebP": lambda picture: encode(picture, "WEBP"),
+    "AVIF": lambda picture: encode(picture, "AVIF"),
+    "HEIF": containers.heif,
+    "JPEG XL": lambda picture: encode(picture, "JXL"),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_mirrored_and_turned_copies_are_found_in_every_format(kind: str) -> None:
+    with open_scanner(PLAIN) as scanner:
+        scanner.replace_lists([list_of(pdq_entry(containers.SECRET), dihedral=True)])
+        for method in Image.Transpose:
+            copy = containers.SECRET.transpose(method)
+            assert scanner.scan(COPIES[kind](copy)).verdict is Verdict.MATCH, method
