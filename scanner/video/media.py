@@ -6,6 +6,7 @@ outcome has no reason against a no-match; where it was not, by want of time or b
 
 from __future__ import annotations
 
+import gc
 import io
 import time
 from dataclasses import replace
@@ -86,6 +87,9 @@ def decode_video(data: bytes, job: Job, *, decode_picture: DecodePicture) -> Out
         return examination.outcome(
             UnscannableReason.TRUNCATED if examination.is_truncated else UnscannableReason.CORRUPT
         )
+    finally:
+        # A container and its streams refer to each other, and their buffers of frames are large.
+        gc.collect()
     return examination.outcome(None)
 
 

@@ -10,6 +10,7 @@ from scanner.scan import open_scanner
 from scanner.settings import ScannerSettings
 from tests.bench.pdq import mosaic
 from tests.images import encode, marker
+from tests.scanner.clips import Scene, clip
 
 TARGET_MB = 150.0
 """For each hash-only worker."""
@@ -32,6 +33,7 @@ def run() -> Iterator[dict[str, object]]:
         encode(mosaic(1920, 1080), "WEBP", quality=80, method=0),
         encode(marker(1), "AVIF"),
         encode(marker(2).quantize(64), "GIF"),
+        clip([Scene(seed=3, frames=20)], size=(1920, 1080)),
     ]
     with open_scanner(ScannerSettings(embedded_classifier=False)) as scanner:
         for _ in range(ROUNDS):

@@ -44,9 +44,9 @@ class Scene:
     frames: int
 
 
-def draw(seed: int, pixel_format: str = "yuv420p") -> VideoFrame:
+def draw(seed: int, pixel_format: str = "yuv420p", size: tuple[int, int] = (WIDTH, HEIGHT)) -> VideoFrame:
     """Draw a marker as a frame."""
-    pixels = marker_pixels(seed, width=WIDTH, height=HEIGHT)
+    pixels = marker_pixels(seed, width=size[0], height=size[1])
     return av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format=pixel_format, threads=1)
 
 
@@ -59,6 +59,7 @@ def clip(
     rotation: int | None = None,
     options: dict[str, str] | None = None,
     tracks: Sequence[Sequence[Scene]] = (),
+    size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> bytes:
     """Encode scenes.
 
@@ -70,6 +71,7 @@ def clip(
         rotation: Degrees by which players turn the pictures, counter-clockwise.
         options: More for the encoder.
         tracks: Further tracks of pictures.
+        size: Width and height.
     """
     container_name, codec, pixel_format = FORMATS[kind]
     buffer = io.BytesIO()
@@ -77,7 +79,7 @@ def clip(
         streams: list[Any] = []
         for _ in range(1 + len(tracks)):
             stream: Any = container.add_stream(codec, rate=rate)
-            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixel_format
+            stream.width, stream.height, stream.pix_fmt = *size, pixel_format
             stream.codec_context.thread_count = 1
             stream.codec_context.gop_size = group
             stream.options = {**_fixed_groups(codec, group), **(options or {})}
@@ -87,8 +89,9 @@ def clip(
         for stream, shown in zip(streams, (scenes, *tracks), strict=True):
             number = 0
             for scene in shown:
+                drawn = draw(scene.seed, pixel_format, size)
                 for _ in range(scene.frames):
-                    frame = draw(scene.seed, pixel_format)
+                    frame = drawn.reformat(format=pixel_format)
                     frame.pts, frame.time_base = number, Fraction(1, rate)
                     number += 1
                     container.mux(stream.encode(frame))
