@@ -136,8 +136,11 @@ class _Plan:
         self, record: Record, held: Mapping[tuple[str, bytes], datetime], removed_at: datetime | None
     ) -> None:
         """Compare a record with what is known of it."""
-        is_older = any(known > record.changed_at for known in held.values())
-        if is_older or (removed_at is not None and record.changed_at <= removed_at):
+        if removed_at is not None and record.changed_at <= removed_at:
+            return
+        if any(known > record.changed_at for known in held.values()):
+            # The newer state stays; that the maker still has the record is all that this one says.
+            self._held += [(record.id, *one, known, record.label) for one, known in held.items()]
             return
         hashes = frozenset[tuple[str, bytes]]() if record.is_removed else record.hashes
         gone, new = held.keys() - hashes, hashes - held.keys()

@@ -124,6 +124,20 @@ async def test_what_a_whole_fetch_did_not_name_is_dropped(database: Database) ->
         assert not await list_records.has_changes(conn, list_id)
 
 
+async def test_an_older_state_in_a_whole_fetch_still_says_that_the_record_is_there(
+    database: Database,
+) -> None:
+    new, old = md5("new"), md5("old")
+    async with database.connection() as conn:
+        list_id = await add_source(conn)
+        await take(conn, list_id, [record("a", new, at=NOW)], generation=1)
+        async with conn.transaction():
+            older = record("a", old, at=NOW - timedelta(days=1))
+            await list_records.put_records(conn, list_id, [older], generation=2)
+            assert await list_records.prune_records(conn, list_id, generation=2) == 0
+        assert await listed(conn, list_id) == {new[1]}
+
+
 async def test_a_local_withdrawal_outlasts_what_the_maker_says(database: Database) -> None:
     one = md5("one")
     async with database.connection() as conn:
