@@ -2,7 +2,7 @@
 
 A perceptual hash may be of a picture that has hardly anything on it, or simply wrong, and then it fits things
 that have nothing to do with each other. A flood of copies of one picture fits one hash, too, so that not
-files are counted but looks: only pictures that lie further from each other than a match is wide are different.
+files are counted but looks: only pictures that lie further from each other than a match is wide differ.
 
 Who wants a hash to be forgotten could send pictures made for that. So a hash of abuse material or of intimate
 pictures is never taken out of use by itself: it goes on being matched, and the admin is told. Of all others
