@@ -8,12 +8,11 @@ backend that it was brought to. From then on the media doors know it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from db import canaries, media, mirror, reliance
+from db import canaries, mirror, reliance
 from relay.audits.canaries import judge_canary
 from relay.audits.judging import Judged
 from relay.audits.openings import judge_confirmed
@@ -22,13 +21,9 @@ from relay.exchange.comparing import compare_report, has_objection, is_agreement
 from relay.exchange.intake import Rejected, admit
 from relay.exchange.standings import count_groups
 from relay.exchange.weighing import Given, Ground, weigh_audit
-from relay.model import Door, FetchFailure, Location, Media, MediaDecision, MediaReference
-from relay.pipeline import look
-from relay.stages.act import find_places_of, plan_for_outcome
-from relay.stages.consult import consult_digest
-from relay.stages.decide import judge
+from relay.model import Door
+from relay.revisit import follow_up, look_again
 from relay.stages.gather import recall_words
-from relay.stages.record import record_rescan
 from relay.stages.rely import fits, learn
 from relay.trust import ENOUGH_GROUPS, SHARED_FLOOR, Audited
 from scanner.sniff import sniff
@@ -42,14 +37,9 @@ if TYPE_CHECKING:
     from relay.exchange.peer_tools import PeerTools
     from relay.exchange.standings import Word
     from relay.line import Tools
-    from relay.model import MediaOutcome
     from scanner.report import Report
 
-_log = logging.getLogger(__name__)
-
 _TRY_AGAIN: Final = timedelta(minutes=15)
-# Where the same bytes were elsewhere, too: a handful is enough to have them again, if anybody has.
-_MAX_URLS: Final = 4
 _SKIPPED: Final = "skipped"
 _LOST: Final = "lost"
 _RESCANNED: Final = "rescanned"
@@ -117,11 +107,13 @@ async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
     words = await recall_words(due.sha256, tools=tools.peers)
     if may_be_skipped and await _is_scanned_by_enough(due, words, tools=tools):
         return Ended(outcome=_SKIPPED)
-    outcome = await _look_again(due, tools=tools)
+    line = tools.line
+    outcome = await look_again(due.sha256, tools=line, url=due.url, retained=tools.peers.retained)
     if outcome is None:
-        is_over = tools.line.clock.now() - due.relied_at >= PATIENCE
+        is_over = line.clock.now() - due.relied_at >= PATIENCE
         return Ended(outcome=_LOST) if is_over else PutOff()
-    await _follow_up(due, outcome, tools=tools)
+    door = Door.INBOX if due.url else Door.GATEWAY
+    await follow_up(due.sha256, outcome, door=door, tools=line)
     report = outcome.evidence.report
     if report is None:
         # A person has ruled on these bytes, which says nothing about anybody's scanner.
@@ -145,51 +137,6 @@ async def _is_scanned_by_enough(due: Reliance, words: Sequence[Word], *, tools: 
     return count_groups(one for one in words if fits(one, due.sha256, size=size, media_type=found)) >= (
         ENOUGH_GROUPS
     )
-
-
-async def _look_again(due: Reliance, *, tools: AuditTools) -> MediaOutcome | None:
-    """Find what a whole scan says of the bytes; None where they cannot be had."""
-    line = tools.line
-    reference = MediaReference(url=due.url, location=Location.STORED)
-    known = await consult_digest(
-        due.sha256, None, reference, database=line.database, state_digest=line.scans.scanning.state_digest
-    )
-    if known is not None:
-        return judge(known, line.policy)
-    async with line.memory.open_account() as account:
-        data = await asyncio.to_thread(tools.peers.retained.find, due.sha256)
-        if data is not None:
-            await account.grow(len(data))
-            retained = Media(data=data, sha256=due.sha256, content_type=None)
-            return await look(retained, reference, tools=line)
-        async with line.database.connection() as conn:
-            urls = await media.list_urls_of(conn, due.sha256, limit=_MAX_URLS)
-        for url in dict.fromkeys((due.url, *urls) if due.url else urls):
-            fetched = await line.client.fetch_media(url, max_bytes=line.max_media_bytes, reserve=account.grow)
-            # Other bytes than those that were let go say nothing: servers re-encode, and liars swap.
-            if not isinstance(fetched, FetchFailure) and fetched.sha256 == due.sha256:
-                return await look(fetched, reference, tools=line)
-    return None
-
-
-async def _follow_up(due: Reliance, outcome: MediaOutcome, *, tools: AuditTools) -> None:
-    """See to what was let go and would not be now: a case, and what follows wherever it went to."""
-    line, sha256 = tools.line, due.sha256
-    if outcome.decision is MediaDecision.RELEASE:
-        return
-    async with line.database.connection() as conn:
-        places = await find_places_of(conn, sha256, own_host=line.acting.own_host)
-    planned = [
-        errand
-        for place in places
-        for errand in await plan_for_outcome(outcome, place, acting=line.acting, database=line.database)
-    ]
-    door = Door.INBOX if due.url else Door.GATEWAY
-    case_id = await record_rescan(
-        outcome, door=door, database=line.database, now=line.clock.now(), errands=planned
-    )
-    if case_id is not None:
-        _log.warning("new_cases count=1")
 
 
 async def _weigh(due: Reliance, report: Report, *, tools: AuditTools) -> AuditResult:
