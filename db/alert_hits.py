@@ -20,6 +20,21 @@ class AlertKey:
     categories: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarnedLook:
+    """Bytes that were let go before a peer's warning fitted them, to be looked at again.
+
+    Attributes:
+        sha256: Their digest, 32 bytes.
+        issuer: Who warned.
+        found_at: When it was found that the warning fits.
+    """
+
+    sha256: bytes
+    issuer: str
+    found_at: datetime
+
+
 _LIST_KEYS: Final = """-- list_alert_keys
 SELECT p.actor, p.alert_key, p.alerts FROM peers AS p
 WHERE p.alert_key IS NOT NULL AND p.alerts <> '{}' AND p.tier IN ('probation', 'trusted', 'allied')
@@ -36,17 +51,24 @@ async def list_alert_keys(conn: Connection) -> tuple[AlertKey, ...]:
 
 
 _PUT_HIT: Final = """-- put_alert_hit
-INSERT INTO alert_hits (sha256, issuer, mac, category, found_at) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO alert_hits (sha256, issuer, mac, category, found_at, look_at) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (sha256, issuer) DO NOTHING
 RETURNING issuer
 """
 
 
 async def put_hit(
-    conn: Connection, sha256: bytes, *, issuer: str, mac: bytes, category: str, now: datetime
+    conn: Connection,
+    sha256: bytes,
+    *,
+    issuer: str,
+    mac: bytes,
+    category: str,
+    now: datetime,
+    look_at: datetime | None = None,
 ) -> bool:
-    """Note that a peer's warning fits some bytes; False if that was known."""
-    return await conn.fetchval(_PUT_HIT, sha256, issuer, mac, category, now) is not None
+    """Note that a peer's warning fits some bytes, and when to look at them again; False if that was known."""
+    return await conn.fetchval(_PUT_HIT, sha256, issuer, mac, category, now, look_at) is not None
 
 
 _FIND_HIT: Final = """-- find_alert_hit
@@ -58,6 +80,52 @@ async def find_hit(conn: Connection, sha256: bytes) -> str | None:
     """Find the category of a warning that fits some bytes."""
     category: str | None = await conn.fetchval(_FIND_HIT, sha256)
     return category
+
+
+_CLAIM_LOOK: Final = """-- claim_warned_look
+UPDATE alert_hits AS h
+SET worker = $1, look_at = $3
+FROM (
+    SELECT o.sha256, o.issuer FROM alert_hits AS o
+    WHERE o.look_at <= $2
+    ORDER BY o.look_at
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+) AS c
+WHERE h.sha256 = c.sha256 AND h.issuer = c.issuer
+RETURNING h.sha256, h.issuer, h.found_at
+"""
+
+
+async def claim_look(
+    conn: Connection, *, worker: str, now: datetime, lease_until: datetime
+) -> WarnedLook | None:
+    """Claim the look that is due for the longest; it is due again when the lease ends unfinished."""
+    row = await conn.fetchrow(_CLAIM_LOOK, worker, now, lease_until)
+    return None if row is None else WarnedLook(**row)
+
+
+_SET_LOOK: Final = """-- set_warned_look
+UPDATE alert_hits AS h SET look_at = $4, worker = NULL
+WHERE h.sha256 = $1 AND h.issuer = $2 AND h.worker = $3 AND h.look_at IS NOT NULL
+RETURNING h.issuer
+"""
+
+
+async def end_look(conn: Connection, look: WarnedLook, *, worker: str, again_at: datetime | None) -> bool:
+    """Note that a look is over, or when it is tried again; False if the lease was lost to somebody else."""
+    return await conn.fetchval(_SET_LOOK, look.sha256, look.issuer, worker, again_at) is not None
+
+
+_NEXT_LOOK: Final = """-- next_warned_look
+SELECT min(h.look_at) FROM alert_hits AS h WHERE h.look_at IS NOT NULL
+"""
+
+
+async def next_look(conn: Connection) -> datetime | None:
+    """Tell when the next look is due; None if none is."""
+    due: datetime | None = await conn.fetchval(_NEXT_LOOK)
+    return due
 
 
 _LINK_CASE: Final = """-- link_case

@@ -79,6 +79,12 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._warned_looks = Counter(
+            "breakwater_warned_looks",
+            "Files let go before a peer's warning of them that were looked at again, by how that ended.",
+            ["outcome"],
+            registry=registry,
+        )
         self._peer_questions = Counter(
             "breakwater_peer_questions",
             "Questions to peers, by what was asked and how it ended.",
@@ -192,6 +198,10 @@ class Metrics:
         """Count files that were compared with changed lists, and those of them that are stopped now."""
         self._rescans.labels("compared").inc(compared)
         self._rescans.labels("matched").inc(matched)
+
+    def count_warned_look(self, *, outcome: str) -> None:
+        """Count a look at a file that was let go before a peer's warning of it."""
+        self._warned_looks.labels(outcome).inc()
 
     def count_peer_question(self, *, kind: str, outcome: str) -> None:
         """Count a question to a peer, by the part of its API and not by the peer."""

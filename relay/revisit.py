@@ -35,6 +35,9 @@ async def look_again(
 ) -> MediaOutcome | None:
     """Find what a whole scan says of bytes that were let go; None where they cannot be had.
 
+    What is known of them already counts as such a scan. Where a person is to rule on them, the bytes are had
+    all the same, if they can be, and kept for that.
+
     Args:
         sha256: Their digest, 32 bytes.
         tools: What the line works with.
@@ -48,8 +51,9 @@ async def look_again(
     known = await consult_digest(
         sha256, None, reference, database=tools.database, state_digest=tools.scans.scanning.state_digest
     )
-    if known is not None:
-        return judge(known, tools.policy)
+    judged = None if known is None else judge(known, tools.policy)
+    if judged is not None and not await _are_wanted(sha256, judged, tools=tools):
+        return judged
     async with tools.memory.open_account() as account:
         data = None if retained is None else await asyncio.to_thread(retained.find, sha256)
         if data is not None:
@@ -64,7 +68,14 @@ async def look_again(
             # Other bytes than those that were let go say nothing: servers re-encode, and liars swap.
             if not isinstance(fetched, FetchFailure) and fetched.sha256 == sha256:
                 return await look(fetched, reference, tools=tools)
-    return None
+    return judged
+
+
+async def _are_wanted(sha256: bytes, outcome: MediaOutcome, *, tools: Tools) -> bool:
+    """Tell whether a person needs the bytes to rule on them, and has not got them."""
+    if not outcome.needs_case or outcome.purge:
+        return False
+    return not await asyncio.to_thread(tools.spool.holds, sha256)
 
 
 async def follow_up(sha256: bytes, outcome: MediaOutcome, *, door: Door, tools: Tools) -> None:

@@ -25,6 +25,7 @@ from relay.config import csam_handling_problems, read_environment
 from relay.errands.uploads import UploadTools
 from relay.errands.worker import ErrandTools, ErrandWorkers
 from relay.own_lists import OwnListKeeper, OwnListTools
+from relay.rescans.warned import WarnedWorker
 from relay.rescans.worker import RescanWorker
 from relay.sources.run import SyncTools
 from relay.sources.worker import ListSyncs
@@ -75,6 +76,7 @@ class Relay:
         workers: What works through the queue.
         errands: What works through the list of errands.
         rescans: What compares media seen before with lists that came later.
+        warned: What looks again at media seen before that a peer's warning fits.
         audits: What scans, now and then, what a peer's word has spared us.
         reader: What reads the feeds of our peers; None where the admin does not want it.
         list_syncs: What fetches the lists of others.
@@ -92,6 +94,7 @@ class Relay:
     workers: Workers
     errands: ErrandWorkers
     rescans: RescanWorker
+    warned: WarnedWorker
     audits: AuditWorker
     reader: FeedReader | None
     list_syncs: ListSyncs
@@ -103,7 +106,8 @@ class Relay:
     def loops(self) -> tuple[Loop, ...]:
         """All that goes on until it is told to stop."""
         wanted = tuple(one for one in (self.reader, self.own_lists) if one is not None)
-        return (*self.talk, *wanted, self.workers, self.errands, self.rescans, self.audits, self.list_syncs)
+        background = (self.errands, self.rescans, self.warned, self.audits, self.list_syncs)
+        return (*self.talk, *wanted, self.workers, *background)
 
 
 @asynccontextmanager
@@ -134,6 +138,7 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             workers=workers,
             errands=_build_errands(ground, tools, upstream=upstream),
             rescans=rescans,
+            warned=WarnedWorker(tools),
             audits=AuditWorker(AuditTools(line=tools, peers=asking.tools, name=ground.name)),
             reader=answering.reader,
             list_syncs=_build_list_syncs(ground),

@@ -18,6 +18,7 @@ from relay.audits.audit import Ended, audit
 from relay.audits.canaries import note_attested
 from relay.logs import name_kinds
 from relay.stages.rely import AUDIT_WITHIN
+from relay.tools.stopping import see_through
 
 if TYPE_CHECKING:
     from db.reliance import Reliance
@@ -80,28 +81,14 @@ class AuditWorker:
             )
 
     async def _see_through(self, claimed: Reliance) -> None:
-        patience = asyncio.timeout(None)
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch(patience))
-            try:
-                async with patience:
-                    result = await audit(claimed, tools=self._tools)
-            except TimeoutError:
-                if not patience.expired():
-                    raise
-                # It is made again when its lease ends.
-                _log.info("audit_interrupted audit=%d", claimed.id)
-                return
-            finally:
-                watching.cancel()
+        result = await see_through(audit(claimed, tools=self._tools), stopping=self._stopping, grace=_GRACE)
+        if result is None:
+            # It is made again when its lease ends.
+            _log.info("audit_interrupted audit=%d", claimed.id)
+            return
         outcome = result.outcome if isinstance(result, Ended) else "put_off"
         self._tools.line.metrics.count_audit(outcome=outcome)
         _log.info("audit_made audit=%d outcome=%s", claimed.id, outcome)
-
-    async def _watch(self, patience: asyncio.Timeout) -> None:
-        """Break off what does not end soon after the stop."""
-        await self._stopping.wait()
-        patience.reschedule(asyncio.get_running_loop().time() + _GRACE.total_seconds())
 
     async def _tidy(self) -> None:
         """Remove bytes whose audit nobody will make any more."""

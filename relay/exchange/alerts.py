@@ -2,7 +2,8 @@
 
 A warning is the keyed digest of some bytes: nothing can be read from it, but whoever holds bytes and the key
 of the pair can tell whether it means them. So every digest of ours is sealed with the key of each peer and
-looked up: new ones before they are scanned, earlier ones by `relay.exchange.matching`.
+looked up: new ones before they are scanned, earlier ones by `relay.exchange.matching`, after which
+`relay.rescans.warned` looks at their bytes again.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ async def find_warning(conn: Connection, sha256: bytes, *, now: datetime) -> str
 async def open_case_of(
     conn: Connection, sha256: bytes, *, issuer: str, mac: bytes, category: str, now: datetime
 ) -> bool:
-    """Withhold bytes that were seen before, and put them before a person; False if somebody ruled on them.
+    """Withhold bytes that were seen before, and put them before a person; False if that was done or ruled on.
+
+    That the bytes are looked at again, and kept for that person, is `relay.rescans.warned`'s to do.
 
     Args:
         conn: The connection, in a transaction.
@@ -85,7 +88,9 @@ async def open_case_of(
     """
     if await rulings.find_ruling(conn, sha256) is not None:
         return False
-    await alert_hits.put_hit(conn, sha256, issuer=issuer, mac=mac, category=category, now=now)
+    is_new = await alert_hits.put_hit(
+        conn, sha256, issuer=issuer, mac=mac, category=category, now=now, look_at=now
+    )
     case_id = await cases.open_case(
         conn, category=category, delivery_id=None, sha256=sha256, basis=Basis.PEER.value, now=now
     )
@@ -96,7 +101,7 @@ async def open_case_of(
         await audit.append(conn, at=now, actor=_RELAY, event="case_opened", detail={"case": case_id})
     if case_id is not None:
         await alert_hits.link_case(conn, sha256, case_id=case_id)
-    return True
+    return is_new
 
 
 async def warn_of_match(

@@ -1,1 +1,1 @@
-"""Compare what was seen before with hash lists that came later, in the background."""
+"""See in the background to what was let go before lists or peers' warnings came that it fits."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from db import media_hashes
 from relay.logs import name_kinds
 from relay.rescans.compare import Compared, compare
+from relay.tools.stopping import see_through
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -91,25 +92,11 @@ class RescanWorker:
 
     async def _compare(self, kept: tuple[media_hashes.MediaHashes, ...]) -> Compared | None:
         """Compare one page; None where that was broken off to stop."""
-        patience = asyncio.timeout(None)
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch(patience))
-            try:
-                async with patience:
-                    done = await compare(kept, tools=self._tools)
-            except TimeoutError:
-                if not patience.expired():
-                    raise
-                return None
-            finally:
-                watching.cancel()
+        done = await see_through(compare(kept, tools=self._tools), stopping=self._stopping, grace=_GRACE)
+        if done is None:
+            return None
         self._tools.metrics.count_rescans(compared=done.compared, matched=done.matched)
         return done
-
-    async def _watch(self, patience: asyncio.Timeout) -> None:
-        """Break off what does not end soon after the stop."""
-        await self._stopping.wait()
-        patience.reschedule(asyncio.get_running_loop().time() + _GRACE.total_seconds())
 
     async def _pause(self, event: asyncio.Event, pause: timedelta) -> None:
         with suppress(TimeoutError):

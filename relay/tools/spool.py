@@ -79,6 +79,10 @@ class Spool:
             return None
         return data if hashlib.sha256(data).digest() == sha256 else None
 
+    def holds(self, sha256: bytes) -> bool:
+        """Tell whether something is kept of a digest; whether it can be opened, only `find` tells."""
+        return self._path(sha256).exists()
+
     def purge(self, sha256: bytes) -> None:
         """Remove the bytes of a digest, if they are kept."""
         self._path(sha256).unlink(missing_ok=True)
