@@ -85,7 +85,8 @@ def _gif(data: bytes) -> Claims:
         elif data[at] == 0x21:  # noqa: PLR2004 - an extension
             at += 2
         else:
-            break
+            # Browsers end here, but converters pass over stray bytes and find further frames.
+            return Claims(sizes=((width, height),))
         while data[at]:
             at += 1 + data[at]
         at += 1

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -188,13 +189,15 @@ class Scanner:
             closer = self._pool.run(
                 data, Job.of(self._settings, found, is_closer_look=True, wants_pixels=False)
             )
+            sample = _look_closer(sample, closer)
+            results |= {one.name: self._ask(one, sample) for one in again}
             # What is only tried out makes nothing unscannable.
-            if any(one.name not in loaded.shadow for one in again):
+            standing = [one for one in again if one.name not in loaded.shadow]
+            if standing:
                 reason = reason or self._reason_of(closer)
-            if closer.reason is None:
-                # The small frames are those of the first decoding: the second has none.
-                sample = replace(_build_sample(data, found, prints, closer), pixels=sample.pixels)
-                results |= {one.name: self._ask(one, sample) for one in again}
+            if any(results[one.name].wants_closer_look for one in standing):
+                # A video of which there was less time to see shows fewer frames than the first time.
+                reason = reason or UnscannableReason.TIMEOUT
         return Begun(
             report=_build_report(detectors, results, reason, sample, loaded.shadow),
             is_whole=len(results) == len(detectors),
@@ -386,13 +389,29 @@ def _is_lacking(need: Need, sample: Sample) -> bool:
     return need is Need.PIXELS and len(sample.pixels) == 0
 
 
-def _build_sample(data: bytes, found: MediaType | None, prints: Fingerprints, outcome: Outcome) -> Sample:
+def _add_hashes(prints: Fingerprints, pictures: tuple[PictureHashes, ...]) -> Fingerprints:
     hashes = tuple(
         PdqHash(bits=one.dihedral[0], quality=one.quality, frame=one.frame, timestamp_ms=one.timestamp_ms)
-        for one in outcome.pictures
+        for one in pictures
     )
+    return replace(prints, pdq=hashes)
+
+
+def _look_closer(sample: Sample, closer: Outcome) -> Sample:
+    """Put the pictures of a second decoding in the place of those of the first.
+
+    What the second did not come to stays as it was, approximate: nothing was settled about it. The small
+    frames are those of the first decoding, for the second has none.
+    """
+    asked, settled = (Counter(one.frame for one in part) for part in (sample.pictures, closer.pictures))
+    left = tuple(one for one in sample.pictures if settled[one.frame] < asked[one.frame])
+    pictures = closer.pictures + left
+    return replace(sample, pictures=pictures, fingerprints=_add_hashes(sample.fingerprints, pictures))
+
+
+def _build_sample(data: bytes, found: MediaType | None, prints: Fingerprints, outcome: Outcome) -> Sample:
     return Sample(
-        fingerprints=replace(prints, pdq=hashes),
+        fingerprints=_add_hashes(prints, outcome.pictures),
         facts=MediaFacts(
             size=len(data),
             media_type=found,

@@ -159,6 +159,14 @@ def gif_with_extension(body: bytes) -> bytes:
     return whole[:-1] + b"!\xff\x0bSOMEBODY1.0" + blocks + b"\x00" + whole[-1:]
 
 
+def gif_with_stray_byte() -> bytes:
+    """Browsers end at the stray byte, converters go on to the frame behind it."""
+    frames = [one.quantize(128) for one in (COVER.resize(SECRET.size), SECRET)]
+    whole = encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=90)
+    second = whole.rindex(b"!\xf9\x04")
+    return whole[:second] + b"\x00" + whole[second:]
+
+
 def apng_whose_still_is_no_frame() -> bytes:
     """The still picture, which is no frame, is the secret; the animation shows the cover."""
     frames = [COVER.resize((360, 300)), marker(103, width=360, height=300)]
@@ -234,6 +242,7 @@ PLACES: dict[str, Callable[[], bytes]] = {
         append_images=[SECRET.quantize(128)],
         duration=90,
     ),
+    "frame of a GIF behind a stray byte": gif_with_stray_byte,
     "second frame of a WebP": lambda: encode(
         COVER.resize((360, 300)), "WEBP", save_all=True, append_images=[SECRET], quality=90
     ),
