@@ -15,6 +15,7 @@ import numpy as np
 
 from scanner.detector import SAMPLE_SIDE, PictureHashes
 from scanner.errors import MalformedError
+from scanner.reduced import COPY_BYTES, Wanted, copies_to_bytes, parse_copies
 from scanner.report import Coverage, Sampling, UnscannableReason
 from scanner.sniff import MediaType
 
@@ -30,11 +31,11 @@ MAX_RENDERINGS: Final = 3
 """A transparent picture is hashed over white, over black and without its transparency."""
 
 MAX_JOB_BYTES: Final = 4_096
-"""A job is a dozen numbers."""
+"""A job is a dozen numbers and a few words."""
 
 _ORIENTATIONS: Final = 8
-_HEADER: Final = struct.Struct("<4sbbHIIIIIQIQII")
-_MAGIC: Final = b"BWO2"
+_HEADER: Final = struct.Struct("<4sbbHIIIIIQIQIII")
+_MAGIC: Final = b"BWO3"
 _NO_TIME: Final = -1
 _REASONS: Final = tuple(UnscannableReason)
 _COVERAGES: Final = tuple(Coverage)
@@ -76,6 +77,8 @@ class Job:
         wants_pixels: Whether small RGB frames are needed, or hashes alone.
         is_first_frame_only: Whether the picture that is shown first is all that is asked for: no further
             frames, nothing out of the metadata.
+        copies: The reduced copies that are asked for in place of hashes; None for hashes. What is shown first
+            may then be followed by other frames.
     """
 
     media_type: MediaType
@@ -90,6 +93,7 @@ class Job:
     max_gap_ms: int
     wants_pixels: bool = True
     is_first_frame_only: bool = False
+    copies: Wanted | None = None
 
     def to_bytes(self) -> bytes:
         """Build the message that the worker parses."""
@@ -100,6 +104,7 @@ class Job:
         """Parse the message of the trusted side."""
         fields = json.loads(message)
         fields["media_type"] = MediaType(fields["media_type"])
+        fields["copies"] = None if fields["copies"] is None else Wanted(**fields["copies"])
         return cls(**fields)
 
     @classmethod
@@ -111,6 +116,7 @@ class Job:
         is_closer_look: bool = False,
         wants_pixels: bool = True,
         is_first_frame_only: bool = False,
+        copies: Wanted | None = None,
     ) -> Job:
         """Build the job for media of a type under the budgets of the settings."""
         return cls(
@@ -126,6 +132,7 @@ class Job:
             max_gap_ms=round(settings.max_video_gap.total_seconds() * 1000),
             wants_pixels=wants_pixels,
             is_first_frame_only=is_first_frame_only,
+            copies=copies,
         )
 
 
@@ -142,6 +149,7 @@ class Outcome:
         pictures: PDQ variants of every decoded picture, also where decoding stopped half way.
         pixels: `uint8 [F, 256, 256, 3]` RGB, F at most `MAX_SAMPLES`.
         sampling: Of a video, what was sampled; None for everything else.
+        copies: `uint8 [H, W, 3]` RGB each, where copies were asked for.
     """
 
     reason: UnscannableReason | None = None
@@ -152,13 +160,14 @@ class Outcome:
     pictures: tuple[PictureHashes, ...] = ()
     pixels: NDArray[np.uint8] = field(default_factory=no_pixels)
     sampling: Sampling | None = None
+    copies: tuple[NDArray[np.uint8], ...] = ()
 
 
 def max_outcome_bytes(settings: ScannerSettings) -> int:
     """Compute the size of the largest outcome that can come of a job under these settings."""
     frames = max(settings.max_frames, settings.max_video_frames)
     pictures = MAX_RENDERINGS * (frames + settings.max_embedded)
-    return _HEADER.size + pictures * _PICTURE.itemsize + MAX_SAMPLES * _SAMPLE_BYTES
+    return _HEADER.size + pictures * _PICTURE.itemsize + MAX_SAMPLES * _SAMPLE_BYTES + COPY_BYTES
 
 
 def outcome_to_bytes(outcome: Outcome) -> bytes:
@@ -179,6 +188,7 @@ def outcome_to_bytes(outcome: Outcome) -> bytes:
         sampling.longest_gap_ms,
         sampling.longest_gap_frames,
         sampling.unseen_tracks,
+        len(outcome.copies),
     )
     table = np.zeros(len(outcome.pictures), dtype=_PICTURE)
     for row, one in zip(table, outcome.pictures, strict=True):
@@ -186,7 +196,7 @@ def outcome_to_bytes(outcome: Outcome) -> bytes:
         row["timestamp_ms"] = _NO_TIME if one.timestamp_ms is None else one.timestamp_ms
         row["dihedral"] = np.frombuffer(b"".join(one.dihedral), np.uint8).reshape(_ORIENTATIONS, 32)
         row["resized"] = np.frombuffer(b"".join(one.resized), np.uint8).reshape(_ORIENTATIONS, 32)
-    return header + table.tobytes() + outcome.pixels.tobytes()
+    return header + table.tobytes() + outcome.pixels.tobytes() + copies_to_bytes(outcome.copies)
 
 
 def parse_outcome(message: bytes) -> Outcome:
@@ -200,7 +210,8 @@ def parse_outcome(message: bytes) -> Outcome:
         magic, reason, coverage, is_sampled, width, height, frames, pictures, samples = fields[:9]
         table_at = _HEADER.size
         pixels_at = table_at + pictures * _PICTURE.itemsize
-        if magic != _MAGIC or samples > MAX_SAMPLES or len(message) != pixels_at + samples * _SAMPLE_BYTES:
+        copies_at = pixels_at + samples * _SAMPLE_BYTES
+        if magic != _MAGIC or samples > MAX_SAMPLES or len(message) < copies_at:
             raise MalformedError("an outcome of the decoder has another length than it claims")
         table = np.frombuffer(message, _PICTURE, pictures, table_at)
         if not -1 <= reason < len(_REASONS) or not 0 <= coverage < len(_COVERAGES):
@@ -228,7 +239,8 @@ def parse_outcome(message: bytes) -> Outcome:
             for row in table
         ),
         pixels=pixels.reshape(samples, SAMPLE_SIDE, SAMPLE_SIDE, 3),
-        sampling=_read_sampling(fields[9:]) if is_sampled else None,
+        sampling=_read_sampling(fields[9:14]) if is_sampled else None,
+        copies=parse_copies(memoryview(message)[copies_at:], fields[14]),
     )
 
 

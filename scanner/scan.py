@@ -28,6 +28,7 @@ from scanner.detector import Detector, DetectorResult, Need, Sample
 from scanner.detectors import DETECTORS
 from scanner.outcome import Job, Outcome, no_pixels
 from scanner.pool import DECODER, Pool, PoolHealth
+from scanner.reduced import MAX_COPIES, ReducedPicture, Wanted
 from scanner.report import (
     Basis,
     Coverage,
@@ -261,6 +262,45 @@ class Scanner:
             return outcome.reason or UnscannableReason.CORRUPT
         first = outcome.pictures[0]
         return PdqHash(bits=first.dihedral[0], quality=first.quality, frame=first.frame)
+
+    def reduce_picture(
+        self, data: bytes, *, max_side: int, min_side: int
+    ) -> ReducedPicture | UnscannableReason:
+        """Make reduced copies of what is shown, for whoever does not take the file itself.
+
+        Of a still picture there is one; of an animation or a video there are at most
+        `scanner.reduced.MAX_COPIES`, evenly chosen and the first frame first: a sample, where it has more
+        frames. What lies in the metadata is left out.
+
+        Args:
+            data: Untrusted bytes; they are decoded in the sandbox only.
+            max_side: The longer side of a copy in pixels; nothing is enlarged.
+            min_side: The shorter side is not shrunk below this.
+
+        Returns:
+            The copies, or why there is none.
+
+        Raises:
+            ScannerClosedError: The scanner was closed.
+        """
+        found = sniff(data)
+        obstacle = self._find_obstacle(data, found, None)
+        if obstacle is not None or found is None:
+            return obstacle or UnscannableReason.NOT_MEDIA
+        wanted = Wanted(count=MAX_COPIES, max_side=max_side, min_side=min_side)
+        job = Job.of(
+            self._settings,
+            found,
+            is_closer_look=True,
+            wants_pixels=False,
+            is_first_frame_only=True,
+            copies=wanted,
+        )
+        outcome = self._pool.run(data, job)
+        # Where something failed half way, what is there is a sample.
+        if not outcome.copies:
+            return outcome.reason or UnscannableReason.CORRUPT
+        return ReducedPicture(pictures=outcome.copies)
 
     def replace_lists(self, lists: Sequence[HashList]) -> None:
         """Swap all hash lists at once; scans that are running finish with the old ones.

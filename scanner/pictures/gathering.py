@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from scanner.outcome import MAX_SAMPLES, Outcome
+from scanner.reduced import MAX_COPY_PIXELS, choose_places, fit, reduce_rendering
 from scanner.render import (
     Geometry,
     hash_rendering,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from scanner.detector import PictureHashes
     from scanner.outcome import Job
+    from scanner.reduced import Wanted
     from scanner.report import Sampling
 
 MAX_FRAMES_LISTED: Final = 20_000
@@ -66,6 +68,7 @@ class Gathering:
         self._samples: list[NDArray[np.uint8]] = []
         self._sampling: Sampling | None = None
         self._embedded = 0
+        self._copies: list[NDArray[np.uint8]] = []
 
     @property
     def is_embedded(self) -> bool:
@@ -89,6 +92,7 @@ class Gathering:
             pictures=tuple(self.pictures),
             pixels=np.stack(self._samples) if self._samples else Outcome().pixels,
             sampling=self._sampling,
+            copies=tuple(self._copies),
         )
 
     def begin_embedded(self) -> None:
@@ -117,6 +121,10 @@ class Gathering:
 
     def choose_frames(self, count: int, pixels: int) -> list[int]:
         """Choose which of so many frames of so many pixels are examined, and say so in the coverage."""
+        if self.job.copies is not None:
+            # To reach a frame all before it are decoded.
+            is_cheap = count * pixels <= self.job.max_total_pixels and count <= self.job.max_frames
+            return choose_places(count, self.job.copies.count if is_cheap else 1)
         if self.job.is_first_frame_only:
             return [0]
         budget = max(self.job.max_total_pixels // max(pixels, 1), 1)
@@ -165,6 +173,9 @@ class Gathering:
         geometry = Geometry(width=image.width, height=image.height, orientation=turned)
         if not self.is_embedded:
             self.geometry = geometry
+        if self.job.copies is not None:
+            self._copy(next(renderings(make_upright(image, turned))), self.job.copies)
+            return
         whole = Geometry(width=geometry.shown[0], height=geometry.shown[1])
         for rendering in renderings(make_upright(image, turned)):
             hashes = hash_rendering(rendering, whole, self.number_of(frame), is_approximate=False)
@@ -172,6 +183,13 @@ class Gathering:
             self.pictures.append(hashes)
             if wants_sample and is_news and self._wants_sample:
                 self._samples.append(sample_pixels(rendering))
+
+    def _copy(self, rendering: Image.Image, wanted: Wanted) -> None:
+        width, height = fit(rendering.width, rendering.height, wanted)
+        held = sum(one.shape[0] * one.shape[1] for one in self._copies)
+        if len(self._copies) == wanted.count or held + width * height > MAX_COPY_PIXELS:
+            raise RefusedError(UnscannableReason.TOO_MANY_PIXELS)
+        self._copies.append(reduce_rendering(rendering, wanted))
 
     @property
     def _wants_sample(self) -> bool:

@@ -20,6 +20,7 @@ from PIL import Image
 from scanner.errors import MalformedError
 from scanner.formats.items import Items, parse_items
 from scanner.pictures.gathering import RefusedError
+from scanner.reduced import choose_places
 from scanner.report import UnscannableReason
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def decode_heif(data: bytes, gathering: Gathering) -> bytes:
     shown = [number for number in pictures if not items.is_attached(number)]
     if not gathering.is_embedded:
         gathering.frames = len(shown)
-    if gathering.job.is_first_frame_only:
+    if gathering.job.copies is not None:
+        shown = [shown[place] for place in choose_places(len(shown), gathering.job.copies.count)]
+    elif gathering.job.is_first_frame_only:
         shown = shown[:1]
     for place, number in enumerate(shown[: gathering.job.max_frames]):
         gathering.add(_build(items, number, gathering), place, orientation=1)

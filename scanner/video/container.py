@@ -23,6 +23,7 @@ from scanner.sniff import MediaType
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from scanner.outcome import Job
 
 DEMUXERS: Final = {
     MediaType.MP4: "mov",
@@ -142,3 +143,21 @@ def sort_streams(container: InputContainer) -> Streams:
         unseen=unseen,
         has_unknown=has_unknown or len(moving) > MAX_PICTURE_STREAMS,
     )
+
+
+def read_covers(data: bytes, job: Job, streams: Streams) -> list[bytes]:
+    """Read the covers of a file, encoded as they are.
+
+    Raises:
+        av.error.FFmpegError: The demuxer cannot read the file.
+    """
+    covers: dict[int, bytes] = {}
+    if not streams.covers:
+        return []
+    with open_container(data, job.media_type, max_pixels=job.max_pixels) as container:
+        # They come before everything else.
+        for packet in container.demux([container.streams[index] for index in streams.covers]):
+            covers.setdefault(packet.stream_index, bytes(packet))
+            if len(covers) == len(streams.covers):
+                break
+    return list(covers.values())

@@ -105,6 +105,11 @@ def sample_frame(frame: VideoFrame, *, orientation: int) -> NDArray[np.uint8]:
     return as_array(make_upright(_from_plane(small, "RGB", 3), orientation)).copy()
 
 
+def show_frame(frame: VideoFrame) -> Image.Image:
+    """Turn a frame into what a viewer sees of it, `RGB` or `L`: upright, over white."""
+    return make_upright(next(renderings(_colours(frame))), read_orientation(frame))
+
+
 def _hash(upright: Image.Image, number: int, *, is_approximate: bool) -> PictureHashes:
     geometry = Geometry(width=upright.width, height=upright.height)
     return hash_rendering(upright, geometry, number, is_approximate=is_approximate)

@@ -17,10 +17,12 @@ import av.logging
 import numpy as np
 
 from scanner.outcome import MAX_SAMPLES, Job, Outcome
+from scanner.reduced import Wanted
 from scanner.report import Coverage, Sampling, UnscannableReason
 from scanner.settings import ScannerSettings
 from scanner.sniff import PLAYED, MediaType, sniff
-from scanner.video.container import DEMUXERS, open_container, sort_streams
+from scanner.video.container import DEMUXERS, open_container, read_covers, sort_streams
+from scanner.video.copies import copy_video
 from scanner.video.decoding import StreamDecoding
 from scanner.video.errors import RefusedError
 from scanner.video.isomedia import check_iso_media
@@ -47,7 +49,10 @@ def prepare_video() -> None:
     # What FFmpeg says about hostile bytes belongs in no log.
     av.logging.set_level(av.logging.PANIC)
     job = Job.of(ScannerSettings(), MediaType.MP4)
-    decode_video(_draw_clip(), job, decode_picture=_no_covers)
+    clip = _draw_clip()
+    decode_video(clip, job, decode_picture=_no_covers)
+    wanted = Wanted(count=1, max_side=_WARM_SIDE, min_side=1)
+    decode_video(clip, replace(job, copies=wanted), decode_picture=_no_covers)
 
 
 def _draw_clip() -> bytes:
@@ -68,13 +73,15 @@ def _no_covers(_data: bytes, _job: Job) -> Outcome:
 
 
 def decode_video(data: bytes, job: Job, *, decode_picture: DecodePicture) -> Outcome:
-    """Examine a file of video or sound.
+    """Examine a file of video or sound, or make the copies that are asked for.
 
     Args:
         data: The bytes.
         job: The budgets; `media_type` names one of `scanner.sniff.PLAYED`.
         decode_picture: What decodes a cover.
     """
+    if job.copies is not None:
+        return copy_video(data, job, job.copies, decode_picture=decode_picture)
     examination = _Examination(data, job, decode_picture)
     try:
         examination.run()
@@ -190,7 +197,7 @@ class _Examination:
         if len(streams.covers) > self._job.max_embedded:
             raise RefusedError(UnscannableReason.TOO_MANY_FRAMES)
         left = self._job.max_embedded
-        for cover in self._read_covers(streams):
+        for cover in read_covers(self._data, self._job, streams):
             found = sniff(cover)
             if found is None or found in PLAYED:
                 raise RefusedError(UnscannableReason.UNSUPPORTED)
@@ -206,15 +213,3 @@ class _Examination:
             self._cover_size = (outcome.width, outcome.height)
             if outcome.reason is not None:
                 raise RefusedError(outcome.reason)
-
-    def _read_covers(self, streams: Streams) -> list[bytes]:
-        covers: dict[int, bytes] = {}
-        if not streams.covers:
-            return []
-        with open_container(self._data, self._job.media_type, max_pixels=self._job.max_pixels) as container:
-            # They come before everything else.
-            for packet in container.demux([container.streams[index] for index in streams.covers]):
-                covers.setdefault(packet.stream_index, bytes(packet))
-                if len(covers) == len(streams.covers):
-                    break
-        return list(covers.values())
