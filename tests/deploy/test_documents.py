@@ -96,6 +96,7 @@ def test_every_configuration_that_is_shown_can_be_used(page: Path, tmp_path: Pat
             r"^((?!credentials)\w+)_file = .*$", rf'\1 = "{"s" * 32}"', block.text, flags=re.MULTILINE
         )
         # So is the directory of a model.
+        (tmp_path / "model.safetensors").touch()
         text = text.replace('"/srv/models/nsfw"', f'"{tmp_path}"')
         path.write_text(text, encoding="utf-8")
         assert isinstance(load_settings(path, {"HOME": "/root"}), Settings)
