@@ -26,6 +26,7 @@ class Reliance:
         relied_at: When.
         audit_rate: The rate at which the coin was tossed, in [0, 1].
         due_at: When to audit; None where the coin said no.
+        is_urgent: What is new about the media chose it: it is made whoever else has scanned the bytes.
     """
 
     id: int
@@ -38,18 +39,19 @@ class Reliance:
     relied_at: datetime
     audit_rate: float
     due_at: datetime | None
+    is_urgent: bool
 
 
 _RELIANCE: Final = """
     r.id, r.sha256, r.issuer, r.profile, r.key_id, r.attestation_id, r.url, r.relied_at, r.audit_rate,
-    r.due_at
+    r.due_at, r.is_urgent
 """
 
 _NOTE_RELIANCE: Final = """-- note_reliance
 INSERT INTO reliance (
-    sha256, issuer, profile, key_id, attestation_id, url, relied_at, audit_rate, due_at
+    sha256, issuer, profile, key_id, attestation_id, url, relied_at, audit_rate, due_at, is_urgent
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (sha256, issuer, profile) DO NOTHING
 RETURNING id
 """
@@ -67,10 +69,21 @@ async def note_reliance(
     audit_rate: float,
     due_at: datetime | None,
     now: datetime,
+    is_urgent: bool = False,
 ) -> int | None:
     """Note that a scan was spared; None where the same word about the same bytes was noted before."""
     found: int | None = await conn.fetchval(
-        _NOTE_RELIANCE, sha256, issuer, profile, key_id, attestation_id, url, now, audit_rate, due_at
+        _NOTE_RELIANCE,
+        sha256,
+        issuer,
+        profile,
+        key_id,
+        attestation_id,
+        url,
+        now,
+        audit_rate,
+        due_at,
+        is_urgent,
     )
     return found
 
@@ -78,7 +91,7 @@ async def note_reliance(
 _RENEW_RELIANCE: Final = """-- renew_reliance
 UPDATE reliance AS r
 SET key_id = $4, attestation_id = $5, url = $6, relied_at = $7, audit_rate = $8, due_at = $9,
-    worker = NULL, outcome = NULL, finished_at = NULL, ground = NULL
+    is_urgent = $10, worker = NULL, outcome = NULL, finished_at = NULL, ground = NULL
 WHERE r.sha256 = $1 AND r.issuer = $2 AND r.profile = $3
     AND r.finished_at IS NOT NULL AND r.attestation_id <> $5
 RETURNING r.id
@@ -97,10 +110,21 @@ async def renew_reliance(
     audit_rate: float,
     due_at: datetime | None,
     now: datetime,
+    is_urgent: bool = False,
 ) -> int | None:
     """Note that a scan was spared by a new attestation after an earlier one was audited; None otherwise."""
     found: int | None = await conn.fetchval(
-        _RENEW_RELIANCE, sha256, issuer, profile, key_id, attestation_id, url, now, audit_rate, due_at
+        _RENEW_RELIANCE,
+        sha256,
+        issuer,
+        profile,
+        key_id,
+        attestation_id,
+        url,
+        now,
+        audit_rate,
+        due_at,
+        is_urgent,
     )
     return found
 

@@ -103,7 +103,8 @@ async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
     if is_ours:
         return await _weigh_canary(due, tools=tools)
     # What few are audited of, because enough had scanned it already, is not spared for the same reason again.
-    may_be_skipped = SHARED_FLOOR < due.audit_rate < 1.0
+    # And what is new is what a liar would choose; that others were lied to as well says nothing.
+    may_be_skipped = SHARED_FLOOR < due.audit_rate < 1.0 and not due.is_urgent
     words = await recall_words(due.sha256, tools=tools.peers)
     if may_be_skipped and await _is_scanned_by_enough(due, words, tools=tools):
         return Ended(outcome=_SKIPPED)

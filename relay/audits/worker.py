@@ -1,8 +1,9 @@
 """Make the audits that are due, one after the other, in the background.
 
 Like everything that waits in the database they are shared by all processes: one that is lost leaves its audit
-to the next when the lease ends. None is urgent, so that one worker is enough and scans of deliveries come
-first. To stop is an event: the audit under way has some seconds to end, and is made again if it does not.
+to the next when the lease ends. Not even the urgent ones are due at once, so that one worker is enough and
+scans of deliveries come first. To stop is an event: the audit under way has some seconds to end, and is made
+again if it does not.
 """
 
 from __future__ import annotations

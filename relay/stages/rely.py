@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,28 @@ _log = logging.getLogger(__name__)
 
 AUDIT_WITHIN: Final = timedelta(hours=1)
 """How long an audit may wait at the most. By then others may have scanned the same bytes, which spares it."""
+
+
+URGENT_WITHIN: Final = timedelta(minutes=5)
+"""How long an audit may wait that only what is new about the media has chosen.
+
+Whoever lies about media of somebody whom nobody knows yet has the most to win from the first hour. Some
+minutes are left to chance all the same, so that nobody sees from outside what was looked at again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tossed:
+    """What the secret coin said.
+
+    Attributes:
+        rate: At which rate it was tossed, in [0, 1].
+        due_at: When to audit; None for not at all.
+        is_urgent: Without what is new about the media it would have said no.
+    """
+
+    rate: float
+    due_at: datetime | None
+    is_urgent: bool = False
 
 
 def may_be_spared(report: Report) -> bool:
@@ -84,16 +107,27 @@ async def rely(
     if word is None:
         return None
     risk = await _find_risk(word, reference, author=author, tools=tools, now=now)
-    rate = audit_rate(word.standing, now=now, groups=count_groups(fitting), risk=risk)
-    due_at = now + tools.chance() * AUDIT_WITHIN if tools.chance() < rate else None
-    if due_at is not None and not await _retain(media, reference, tools=tools):
+    tossed = _toss(word.standing, groups=count_groups(fitting), risk=risk, tools=tools, now=now)
+    if tossed.due_at is not None and not await _retain(media, reference, tools=tools):
         # What cannot be audited is not relied on.
         return None
     async with tools.database.transaction(waits_for_disk=False) as conn:
         if not await _is_still_relied_on(conn, word, now=now):
             return None
-        await _note(conn, word, media, reference, rate=rate, due_at=due_at, now=now)
+        await _note(conn, word, media, reference, tossed=tossed, now=now)
     return word
+
+
+def _toss(standing: Standing, *, groups: int, risk: float, tools: PeerTools, now: datetime) -> Tossed:
+    """Toss the coin once: an audit that it says without the risk, too, is not urgent."""
+    ordinary = audit_rate(standing, now=now, groups=groups)
+    rate = audit_rate(standing, now=now, groups=groups, risk=risk)
+    coin = tools.chance()
+    if coin >= rate:
+        return Tossed(rate=rate, due_at=None)
+    is_urgent = coin >= ordinary
+    within = URGENT_WITHIN if is_urgent else AUDIT_WITHIN
+    return Tossed(rate=rate, due_at=now + tools.chance() * within, is_urgent=is_urgent)
 
 
 async def _find_risk(
@@ -220,8 +254,7 @@ async def _note(
     media: Media,
     reference: MediaReference,
     *,
-    rate: float,
-    due_at: datetime | None,
+    tossed: Tossed,
     now: datetime,
 ) -> None:
     one = word.attestation
@@ -234,8 +267,9 @@ async def _note(
         key_id=one.key_id,
         attestation_id=one.id,
         url=url,
-        audit_rate=rate,
-        due_at=due_at,
+        audit_rate=tossed.rate,
+        due_at=tossed.due_at,
+        is_urgent=tossed.is_urgent,
         now=now,
     )
     if noted is None:
@@ -248,7 +282,8 @@ async def _note(
             key_id=one.key_id,
             attestation_id=one.id,
             url=url,
-            audit_rate=rate,
-            due_at=due_at,
+            audit_rate=tossed.rate,
+            due_at=tossed.due_at,
+            is_urgent=tossed.is_urgent,
             now=now,
         )

@@ -16,7 +16,7 @@ from relay.audits.audit import PATIENCE, AuditTools, Ended, PutOff, audit
 from relay.audits.worker import AuditWorker, decide_nap
 from relay.exchange.intake import admit
 from relay.model import EvidenceBasis, MediaDecision
-from relay.stages.rely import AUDIT_WITHIN
+from relay.stages.rely import AUDIT_WITHIN, URGENT_WITHIN
 from relay.trust import SHARED_FLOOR, Standing
 from signatures.attestation import parse_attestation
 from signatures.jcs import digest_of_document
@@ -77,15 +77,15 @@ def _open_state(relay: Trusting, issuer: Issuer) -> bytes:
     return digest
 
 
-async def _claim(relay: Trusting) -> Reliance | None:
-    relay.clock.advance(AUDIT_WITHIN)
+async def _claim(relay: Trusting, *, after: timedelta = AUDIT_WITHIN) -> Reliance | None:
+    relay.clock.advance(after)
     now = relay.clock.now()
     async with relay.database.transaction() as conn:
         return await reliance.claim_audit(conn, worker="one", now=now, lease_until=now + LEASE)
 
 
-async def _audit(relay: Trusting) -> AuditResult | None:
-    due = await _claim(relay)
+async def _audit(relay: Trusting, *, after: timedelta = AUDIT_WITHIN) -> AuditResult | None:
+    due = await _claim(relay, after=after)
     return None if due is None else await audit(due, tools=_tools(relay))
 
 
@@ -134,6 +134,21 @@ async def test_where_enough_others_have_scanned_by_then_an_audit_is_spared(
         await relay.examine(data, header=other.attest(data))
     assert await _audit(relay) == Ended(outcome="skipped")
     assert relay.detector.asked == 0
+
+
+async def test_an_audit_of_what_is_new_is_made_soon_and_whatever_others_say(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    # More than anybody is audited for, and less than what comes from a stranger's new domain is.
+    relay.draw = 0.2
+    data = await _rely_on(relay, alpha, 1)
+    for name in ("beta", "gamma"):
+        other = Issuer(domain=f"{name}.example")
+        await other.introduce(relay.database)
+        await other.stand(relay.database, trusted())
+        await relay.examine(data, header=other.attest(data))
+    assert await _audit(relay, after=URGENT_WITHIN) == Ended(outcome="agrees")
+    assert relay.detector.asked == 1
 
 
 @pytest.mark.parametrize("changes", [{"size": 1}, {"media_type": "image/jpeg"}])

@@ -18,7 +18,7 @@ from relay.model import EvidenceBasis, MediaDecision
 from relay.stages import gather
 from relay.stages.attest import is_attestable
 from relay.stages.gather import Reach, recall_words
-from relay.stages.rely import AUDIT_WITHIN, rely
+from relay.stages.rely import AUDIT_WITHIN, URGENT_WITHIN, rely
 from relay.trust import RATE_FLOOR, Standing
 from scanner.canary import draw_canary
 from scanner.report import RunOutcome
@@ -212,6 +212,29 @@ async def test_what_is_new_is_audited_more_often_until_it_is_known(relay: Trusti
     assert rates[1] == pytest.approx(RATE_FLOOR, abs=1e-3)
     assert rates[1] < rates[2] < rates[0]
     assert rates[1] < rates[3] == rates[4] < rates[0]
+
+
+async def test_what_only_its_newness_chose_is_audited_within_minutes(relay: Trusting, alpha: Issuer) -> None:
+    relay.draw = 0.2
+    outcome = await relay.examine(
+        DATA, header=alpha.attest(DATA), sender="https://social.example/users/alice", at=reference(PICTURE)
+    )
+    assert outcome.evidence.basis is EvidenceBasis.PEER
+    (noted,) = await _relied(relay)
+    assert noted.audit_rate > 0.2 > RATE_FLOOR
+    assert noted.due_at == START + 0.2 * URGENT_WITHIN
+    assert noted.is_urgent
+
+
+async def test_what_the_coin_chose_anyway_is_not_urgent_however_new_it_is(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    relay.draw = RATE_FLOOR / 2
+    sender = "https://social.example/users/alice"
+    await relay.examine(DATA, header=alpha.attest(DATA), sender=sender, at=reference(PICTURE))
+    (noted,) = await _relied(relay)
+    assert noted.due_at == START + RATE_FLOOR / 2 * AUDIT_WITHIN
+    assert not noted.is_urgent
 
 
 async def test_the_same_word_about_the_same_bytes_is_tossed_for_once(relay: Trusting, alpha: Issuer) -> None:
