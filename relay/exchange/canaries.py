@@ -24,12 +24,22 @@ if TYPE_CHECKING:
     from scanner.report import Report
 
 CHANCE_BYTES: Final = 32
+
+SURE_DISTANCE: Final = 20
+"""Bits. A canary that a server made smaller is 16 from the drawing; one that is hardly near enough here may
+be too far away for a scanner with other decoders, which would then have lied about nothing."""
+
 _MAX_NOTE: Final = 500
 
 
 def is_canary_by_looks(report: Report) -> bool:
-    """Tell whether a scan found that a picture is a canary, and nothing else in it."""
-    return report.verdict is Verdict.MATCH and {one.list_name for one in report.findings} == {NAME}
+    """Tell whether a scan found that a picture is surely a canary to everybody, and nothing else in it."""
+    is_surely_near = any(one.distance is None or one.distance <= SURE_DISTANCE for one in report.findings)
+    return (
+        report.verdict is Verdict.MATCH
+        and {one.list_name for one in report.findings} == {NAME}
+        and is_surely_near
+    )
 
 
 async def draw(database: Database, *, chance: bytes, note: str, by: str, now: datetime) -> bytes:

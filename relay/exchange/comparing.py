@@ -23,6 +23,11 @@ _SALT: Final = "salt"
 HOSTED: Final = "is_hosted"
 """What the state of a service of others says of itself in the description of a scanner."""
 
+NEAR_MARGIN: Final = 16
+"""Bits. Equal programs round differently on different processors, which turns the bits of a hash that lie
+next to its median: a handful in drawings whose halves mirror each other. What is nearer to a listed hash, by
+so many bits, than its list asks for is near on every machine."""
+
 # From the worst for the peer to the best.
 _GRAVITY: Final = (Audited.CONTRADICTS, Audited.DISAGREES, Audited.NOT_COMPARABLE)
 
@@ -75,12 +80,18 @@ def _weigh(finding: Finding, ours: Mapping[str, Any], theirs: Mapping[str, Any])
                 is_match=True,
                 is_same_state=is_same_state,
                 is_deterministic=True,
-                # Equal entries are equal digests of equal lists; another version may not have held it yet.
-                was_listed=True if listed is not None and listed == _find_list(other, finding) else None,
+                # Equal entries are equal digests of equal lists; another version may not have held it yet,
+                # and another version of the detector may not have compared all kinds of digests.
+                was_listed=True
+                if listed is not None
+                and listed == _find_list(other, finding)
+                and mine.get("version") == other.get("version")
+                else None,
             )
         case Basis.NEAR_HASH:
-            # Decoders round differently; only where everything is the same must the distance be, too.
-            return OwnFinding(is_match=True, is_same_state=is_same_state, is_deterministic=is_same_state)
+            # Decoders round differently; only where everything is the same is the hash, but for rounding.
+            is_sure = is_same_state and _is_near_everywhere(mine, finding)
+            return OwnFinding(is_match=True, is_same_state=is_same_state, is_deterministic=is_sure)
         case _:
             threshold = _find_threshold(mine, finding)
             is_same_model = bool(mine) and mine == other and threshold is not None
@@ -111,12 +122,26 @@ def _is_hosted(detector: Mapping[str, Any]) -> bool:
 
 
 def _find_list(detector: Mapping[str, Any], finding: Finding) -> dict[str, Any] | None:
+    listed = _find_listed(detector, finding)
+    return None if listed is None else {name: listed.get(name) for name in ("name", "version", "digest")}
+
+
+def _find_listed(detector: Mapping[str, Any], finding: Finding) -> dict[str, Any] | None:
     state = detector.get("state")
     lists = state.get("lists") if isinstance(state, dict) else None
     for one in lists if isinstance(lists, list) else ():
         if isinstance(one, dict) and one.get("name") == finding.list_name:
-            return {name: one.get(name) for name in ("name", "version", "digest")}
+            return one
     return None
+
+
+def _is_near_everywhere(mine: Mapping[str, Any], finding: Finding) -> bool:
+    """Tell whether a near match is one on every machine."""
+    listed = _find_listed(mine, finding)
+    reach = None if listed is None else listed.get("distance")
+    if finding.distance is None or not isinstance(reach, int):
+        return False
+    return finding.distance + NEAR_MARGIN <= reach
 
 
 def _find_threshold(detector: Mapping[str, Any], finding: Finding) -> int | None:

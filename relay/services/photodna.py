@@ -72,7 +72,7 @@ class PhotoDnaCloud:
         if isinstance(answer, Failed):
             return answer
         code, is_match = dig(answer, "Status", "Code"), dig(answer, "IsMatch")
-        if code in _OUT_OF_BOUNDS:
+        if isinstance(code, int) and code in _OUT_OF_BOUNDS:
             return NotTaken()
         if code == _NO_PICTURE:
             # Our decoder sees a picture in what is none to the service: a person has to look.

@@ -73,7 +73,7 @@ def _find_fault(request: Received) -> dict[str, Any] | None:
     return None
 
 
-def status_only(code: int, description: str) -> dict[str, Any]:
+def status_only(code: object, description: str) -> dict[str, Any]:
     """Build an answer that says how it went and nothing else."""
     return {
         "Status": {"Code": code, "Description": description, "Exception": None},

@@ -76,7 +76,12 @@ def test_a_canary_that_a_server_encoded_anew_is_watched_for_and_other_pictures_n
     shown.write_bytes(anew.getvalue())
     other.write_bytes(encode(marker(1), "PNG"))
 
+    coarse = tmp_path / "coarse.jpg"
+    Image.open(drawn).convert("RGB").resize((128, 128)).save(coarse, "JPEG", quality=5)
+
     assert "is watched for" in breakwater("peers", "canary", "watch", shown, *place).output
+    # A list that reaches 31 bits finds it here; whether it does with everybody's decoder is another question.
+    assert breakwater("peers", "canary", "watch", coarse, *place).exit_code == 2
     refused = breakwater("peers", "canary", "watch", other, *place)
 
     assert is_watched_for(dsn, shown.read_bytes())

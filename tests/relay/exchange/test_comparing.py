@@ -16,7 +16,7 @@ from scanner.report import Basis, DetectorRun, Finding, Report, RunOutcome, Unsc
 from tests.relay.stages.parts import report
 
 MODEL = "model"
-LISTED = {"name": "known", "version": "7", "digest": "aa", "entries": 3}
+LISTED = {"name": "known", "version": "7", "digest": "aa", "entries": 3, "distance": 31}
 EXACT = Finding(
     detector="exact",
     version="1",
@@ -25,7 +25,7 @@ EXACT = Finding(
     list_name="known",
     list_version="7",
 )
-NEAR = replace(EXACT, detector="pdq", basis=Basis.NEAR_HASH, distance=20)
+NEAR = replace(EXACT, detector="pdq", basis=Basis.NEAR_HASH, distance=15)
 SCORED = Finding(
     detector=MODEL,
     version="1",
@@ -73,6 +73,17 @@ def test_another_list_or_an_older_one_is_nobodys_fault(change: dict[str, str]) -
 
 def test_a_distance_counts_only_where_everything_is_the_same() -> None:
     assert compared(NEAR, state(threshold=900)) is Audited.NOT_COMPARABLE
+
+
+@pytest.mark.parametrize("distance", [16, 31, None])
+def test_a_distance_that_another_processor_may_round_away_counts_against_nobody(distance: int | None) -> None:
+    assert compared(replace(NEAR, distance=distance), state(salt="theirs")) is Audited.NOT_COMPARABLE
+
+
+def test_another_version_of_a_detector_may_compare_fewer_kinds_of_digests() -> None:
+    theirs = state()
+    theirs["detectors"][0]["version"] = "0"
+    assert compared(EXACT, theirs) is Audited.NOT_COMPARABLE
 
 
 def test_another_threshold_is_another_model() -> None:

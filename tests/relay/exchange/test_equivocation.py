@@ -128,6 +128,27 @@ async def test_a_change_that_another_made_proves_nothing(database: Database, alp
     assert await _find_proof(json.dumps(forged).encode(), database) is None
 
 
+async def test_a_name_that_another_actor_of_the_same_server_takes_accuses_neither(
+    database: Database, alpha: Issuer
+) -> None:
+    class Neighbour(Issuer):
+        @property
+        def actor(self) -> str:
+            return f"{self.base_url}/neighbour"
+
+    neighbour = Neighbour()
+    await neighbour.introduce(database, tier=Tier.TRUSTED)
+    body = alpha.body(DATA)
+    taken = replace(body, issuer=neighbour.actor, size=11)
+    raws = (alpha.sign(body), neighbour.sign(taken))
+    found = await admit_page(raws, database=database, now=START)
+
+    assert isinstance(found[1], Rejected)
+    assert found[1].equivocation is None
+    assert await hold_against_issuers(found, database=database, now=START) == 0
+    assert await alpha.find_tier(database) is Tier.TRUSTED
+
+
 async def test_the_same_statement_signed_again_by_a_new_key_proves_nothing(
     database: Database, alpha: Issuer
 ) -> None:

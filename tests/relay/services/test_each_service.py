@@ -166,9 +166,14 @@ async def test_photodna_is_asked_only_within_its_bounds(
         (3002, MALFORMED),
         (3004, MALFORMED),
         (9999, MALFORMED),
+        ([3208], MALFORMED),
+        ({"Code": 3000}, MALFORMED),
+        (None, MALFORMED),
     ],
 )
-async def test_none_of_photodnas_own_errors_is_an_answer(code: int, answer: object, tmp_path: Path) -> None:
+async def test_none_of_photodnas_own_errors_is_an_answer(
+    code: object, answer: object, tmp_path: Path
+) -> None:
     async with FakePhotoDna.open() as photodna:
         photodna.script(Scripted(status=200, body=json.dumps(status_only(code, "words")).encode()))
         assert await ask(section_for(photodna, tmp_path)) == answer
