@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from db.pool import Database
     from relay.tools.scanning import Scanning
     from scanner.report import Report
+    from scanner.scan import Begun
 
 PNG = encode(marker(1, width=96, height=96), "PNG")
 OTHER_STATE = bytes(reversed(STATE))
@@ -34,7 +35,7 @@ class GatedScanning:
         self.count = 0
         self.begun, self.gate = asyncio.Event(), asyncio.Event()
 
-    async def scan(self, data: bytes, *, declared_type: str | None) -> Report:
+    async def scan(self, data: bytes, *, declared_type: str | None) -> tuple[Begun, Report]:
         self.count += 1
         if self.count == 1:
             self.begun.set()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from db.pool import Database
     from relay.tools.scanning import Scanning
+    from scanner.scan import Begun
 
 PNG = encode(marker(1, width=96, height=96), "PNG")
 PAGE = b"<!doctype html><title>A page</title>"
@@ -39,7 +40,7 @@ class CountingScanning:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def scan(self, data: bytes, *, declared_type: str | None) -> Report:
+    async def scan(self, data: bytes, *, declared_type: str | None) -> tuple[Begun, Report]:
         self.count += 1
         self.begun.set()
         await self.gate.wait()

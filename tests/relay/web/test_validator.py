@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from db.verdicts import StoredVerdict
     from scanner.report import Report
+    from scanner.scan import Begun
 
 PNG = encode(marker(3, width=96, height=96), "PNG")
 FRAMES = [marker(seed, width=96, height=96) for seed in (4, 5)]
@@ -79,7 +80,7 @@ class Scans:
         scanning = line.tools.scans.scanning
         scan = scanning.scan
 
-        async def counted(data: bytes, *, declared_type: str | None) -> Report:
+        async def counted(data: bytes, *, declared_type: str | None) -> tuple[Begun, Report]:
             self.count += 1
             self.begun.set()
             await self.gate.wait()
@@ -290,10 +291,15 @@ async def test_where_no_memory_is_left_in_time_the_file_is_asked_for_again(line:
 async def test_what_no_decoder_could_look_at_is_asked_for_again(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scan(data: bytes, *, declared_type: str | None) -> Report:
-        return parts.report(Verdict.UNSCANNABLE, data=data, reason=UnscannableReason.DETECTOR_UNAVAILABLE)
+    scanning = line.tools.scans.scanning
+    whole = scanning.scan
 
-    monkeypatch.setattr(line.tools.scans.scanning, "scan", scan)
+    async def scan(data: bytes, *, declared_type: str | None) -> tuple[Begun, Report]:
+        begun, _ = await whole(data, declared_type=declared_type)
+        reason = UnscannableReason.DETECTOR_UNAVAILABLE
+        return begun, parts.report(Verdict.UNSCANNABLE, data=data, reason=reason)
+
+    monkeypatch.setattr(scanning, "scan", scan)
     async with open_local_doors(line.tools) as http:
         answer = await validate(http, PNG)
 
