@@ -123,6 +123,15 @@ def _in_jpeg(data: bytes) -> Iterator[Embedded | PlainPicture]:
         yield from _in_block(data[found.end() : at], 1)
 
 
+def find_anywhere(block: bytes) -> Iterator[Embedded | PlainPicture]:
+    """Find what begins anywhere in bytes of any kind.
+
+    Raises:
+        CarrierBombError: Metadata inflates beyond all measure.
+    """
+    return _in_block(block, 1)
+
+
 def _in_block(block: bytes, depth: int) -> Iterator[Embedded | PlainPicture]:
     """Look through bytes of any kind."""
     yield from _others(block)

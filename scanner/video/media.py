@@ -25,8 +25,10 @@ from scanner.video.container import DEMUXERS, open_container, read_covers, sort_
 from scanner.video.copies import copy_video
 from scanner.video.decoding import StreamDecoding
 from scanner.video.errors import RefusedError
+from scanner.video.hidden import find_hidden
 from scanner.video.isomedia import check_iso_media
 from scanner.video.matroska import is_cut_short
+from scanner.video.ogg import count_picture_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +170,8 @@ class _Examination:
             listed_tracks = claims.picture_tracks
         elif DEMUXERS[self._job.media_type] == "matroska":
             self.is_truncated = is_cut_short(self._data)
+        elif DEMUXERS[self._job.media_type] == "ogg":
+            listed_tracks = count_picture_streams(self._data)
         with open_container(self._data, self._job.media_type, max_pixels=self._job.max_pixels) as container:
             streams = sort_streams(container)
         self._unseen_tracks = max(self._unseen_tracks, streams.unseen)
@@ -197,7 +201,12 @@ class _Examination:
         if len(streams.covers) > self._job.max_embedded:
             raise RefusedError(UnscannableReason.TOO_MANY_FRAMES)
         left = self._job.max_embedded
-        for cover in read_covers(self._data, self._job, streams):
+        covers = read_covers(self._data, self._job, streams)
+        if len(covers) < len(streams.covers):
+            raise RefusedError(UnscannableReason.CORRUPT)
+        # Without moving pictures everything in the file is said to have been seen.
+        hidden = () if streams.moving else find_hidden(self._data, self._job.media_type, covers)
+        for cover in (*covers, *(one.data for one in hidden)):
             found = sniff(cover)
             if found is None or found in PLAYED:
                 raise RefusedError(UnscannableReason.UNSUPPORTED)
