@@ -20,11 +20,12 @@ from PIL import Image
 from scanner.errors import MalformedError
 from scanner.formats.items import Items, parse_items
 from scanner.pictures.gathering import RefusedError
+from scanner.pictures.hevc import HevcPicture
 from scanner.reduced import choose_places
 from scanner.report import UnscannableReason
 
 if TYPE_CHECKING:
-    from av import VideoCodecContext
+    from av import VideoCodecContext, VideoFrame
 
     from scanner.formats.items import Item
     from scanner.pictures.gathering import Gathering
@@ -144,20 +145,28 @@ def _alpha_of(items: Items, number: int) -> int | None:
 
 def _decode(items: Items, item: Item, gathering: Gathering) -> Image.Image:
     """Decode one coded picture."""
-    name, configuration = _CODECS[item.kind]
-    context = cast("VideoCodecContext", av.CodecContext.create(name, "r"))
-    context.thread_count = 1
-    context.extradata = item.find(configuration)
-    # What the coded data claims is refused before it is allocated, whatever the boxes say.
-    context.options = {"max_pixels": str(gathering.job.max_pixels), "err_detect": "explode"}
-    packet = av.Packet(items.read(item.number))
-    frames = context.decode(packet) + context.decode(None)
-    if not frames or frames[0].is_corrupt:
-        raise MalformedError("a coded picture does not hold together")
-    frame = frames[0]
+    name, box = _CODECS[item.kind]
+    data, configuration = items.read(item.number), item.find(box) or b""
+    max_pixels = gathering.job.max_pixels
+    if name == "hevc":
+        frame = HevcPicture(data, configuration, max_pixels=max_pixels).decode()
+    else:
+        frame = _decode_once(name, data, configuration, max_pixels)
     gathering.check_size(frame.width, frame.height)
     layout = "gray" if frame.format.name.startswith("gray") else "rgb24"
     return Image.fromarray(frame.reformat(format=layout, threads=1).to_ndarray())
+
+
+def _decode_once(name: str, data: bytes, configuration: bytes, max_pixels: int) -> VideoFrame:
+    context = cast("VideoCodecContext", av.CodecContext.create(name, "r"))
+    context.thread_count = 1
+    context.extradata = configuration
+    # What the coded data claims is refused before it is allocated, whatever the boxes say.
+    context.options = {"max_pixels": str(max_pixels), "err_detect": "explode"}
+    frames = context.decode(av.Packet(data)) + context.decode(None)
+    if len(frames) != 1 or frames[0].is_corrupt:
+        raise MalformedError("a coded picture does not hold together")
+    return frames[0]
 
 
 def _grid(items: Items, item: Item, gathering: Gathering, depth: int) -> Image.Image:
