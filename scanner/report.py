@@ -178,7 +178,7 @@ class DetectorRun:
     """One detector's part in a scan; every detector that is switched on has one in every report.
 
     `scores` are what a model made of the media, fired or not: the name of each label with its score, 0 to
-    1000.
+    1000. `is_hosted` tells a service of others from the detectors of this machine.
     """
 
     name: str
@@ -186,6 +186,7 @@ class DetectorRun:
     essential: bool
     outcome: RunOutcome
     scores: tuple[tuple[str, int], ...] = ()
+    is_hosted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from scanner.report import Finding, Report
+    from scanner.reduced import Copy
+    from scanner.report import Finding, Report, UnscannableReason
     from signatures.strictjson import JsonObject
 
 
@@ -31,10 +32,18 @@ class FailureKind(StrEnum):
     """Our database could not count the request, so that it was not made."""
     BUSY = "busy"
     """Our own requests before this one took too long."""
+    NO_COPY = "no_copy"
+    """It takes a reduced copy at most, and none could be made."""
 
 
 UNASKED = frozenset(
-    {FailureKind.BREAKER_OPEN, FailureKind.OVER_BUDGET, FailureKind.UNCOUNTED, FailureKind.BUSY}
+    {
+        FailureKind.BREAKER_OPEN,
+        FailureKind.OVER_BUDGET,
+        FailureKind.UNCOUNTED,
+        FailureKind.BUSY,
+        FailureKind.NO_COPY,
+    }
 )
 """The service was not asked, so that this says nothing about it."""
 
@@ -46,15 +55,23 @@ class Failed:
     Attributes:
         kind: Why.
         retry_after: How long it asks to be left alone.
+        reason: Why the media could not be shown to it, where our own scanner knows that.
     """
 
     kind: FailureKind
     retry_after: timedelta | None = None
+    reason: UnscannableReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotTaken:
-    """The service does not know this kind of media."""
+    """The service does not know this kind of media.
+
+    Attributes:
+        takes_copies: It does not take these very bytes, but may take reduced copies of what they show.
+    """
+
+    takes_copies: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +90,17 @@ class Answered:
 Answer: TypeAlias = Answered | NotTaken | Failed
 
 
+class Material(StrEnum):
+    """What a service is shown of some media."""
+
+    NOTHING = "nothing"
+    """It does not know this kind of media."""
+    ORIGINAL = "original"
+    """The bytes or their hashes, as they are."""
+    COPIES = "copies"
+    """Reduced copies: it does not take files of this type or size."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """Some media that a service is asked about.
@@ -80,10 +108,17 @@ class Question:
     Attributes:
         data: The bytes.
         report: What our own detectors say of them, with their hashes.
+        copies: What goes to the service in place of the bytes; None where they go themselves.
     """
 
     data: bytes = field(repr=False)
     report: Report = field(repr=False)
+    copies: tuple[Copy, ...] | None = field(default=None, repr=False)
+
+    @property
+    def is_copied_in_part(self) -> bool:
+        """Whether the file shows more pictures than there are copies."""
+        return self.copies is not None and len(self.copies) < self.report.facts.frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +147,11 @@ class Service(Protocol):
     def facts(self) -> Facts:
         """What others may know of it."""
 
-    def count_requests(self, report: Report) -> int:
-        """Count the requests that it takes to ask about media; 0 for media that it does not take."""
+    def choose_material(self, report: Report) -> Material:
+        """Choose what it is shown of media that such a report is about."""
+
+    def count_requests(self, question: Question) -> int:
+        """Count the requests that it takes to ask."""
 
     async def ask(self, question: Question) -> Answer:
         """Ask it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.backends.reading import dig
 from relay.config.services import What
-from relay.services.answers import Answered, Facts, Failed, FailureKind, NotTaken
+from relay.services.answers import Answered, Facts, Failed, FailureKind, Material, NotTaken
 from relay.services.hashes import choose_hashes, count_hashes
 from scanner.labels import Category
 from scanner.report import Basis, Finding
@@ -57,9 +57,14 @@ class ArachnidShield:
         self._what = settings.what
         self.facts = describe(settings)
 
-    def count_requests(self, report: Report) -> int:
+    def choose_material(self, report: Report) -> Material:
+        """Choose the file or its hashes, whichever it takes."""
+        is_taken = self._is_sent_whole(report) or count_hashes(report.fingerprints)
+        return Material.ORIGINAL if is_taken else Material.NOTHING
+
+    def count_requests(self, _question: Question) -> int:
         """Count one request for whatever can be sent."""
-        return 1 if self._is_sent_whole(report) or count_hashes(report.fingerprints) else 0
+        return 1
 
     async def ask(self, question: Question) -> Answer:
         """Send the bytes, or else the hashes."""

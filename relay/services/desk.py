@@ -1,20 +1,30 @@
 """Ask every service that is switched on, side by side, and put what they say into the report.
 
 Each is asked only if its breaker is closed, its budget of the day is not used up, and our own lists do not
-already say what it could say. Whatever keeps it from answering is an answer of its own: a failure, which is
-never taken for a no.
+already say what it could say. What does not take a file gets reduced copies of it. Whatever keeps it from
+answering is an answer of its own: a failure, which is never taken for a no.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from db.errors import DatabaseError
 from relay.config.services import CSAM, Asks, Sends
-from relay.services.answers import UNASKED, Answer, Answered, Failed, FailureKind, NotTaken, Question
+from relay.services.answers import (
+    UNASKED,
+    Answer,
+    Answered,
+    Failed,
+    FailureKind,
+    Material,
+    NotTaken,
+    Question,
+)
+from relay.services.copies import Copying
 from relay.services.exposure import Exposure, may_be_sent
 from relay.services.http import MAX_CONNECTIONS
 from relay.services.merge import Consulted, merge
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from relay.services.answers import Service
     from relay.services.breaker import Breaker
     from relay.services.budget import Budget
+    from relay.services.copies import CopyMaker
     from scanner.report import Report
 
 _log = logging.getLogger(__name__)
@@ -89,30 +100,35 @@ class Desk:
             [
                 Consulted(
                     facts=window.service.facts,
-                    answer=None if window.service.count_requests(report) else NotTaken(),
+                    answer=NotTaken() if window.service.choose_material(report) is Material.NOTHING else None,
                 )
                 for window in self._windows
             ],
         )
 
-    async def ask(self, data: bytes, report: Report) -> Report:
+    async def ask(self, data: bytes, report: Report, *, make_copies: CopyMaker) -> Report:
         """Ask about some bytes, and return the report with all answers in it.
 
         Args:
             data: The bytes.
             report: What our own detectors say of them, all of them.
+            make_copies: What makes reduced copies of them.
         """
-        question = Question(data=data, report=report)
+        question, copying = Question(data=data, report=report), Copying(data, make_copies)
         async with asyncio.TaskGroup() as group:
-            asking = [group.create_task(self._consult(window, question)) for window in self._windows]
+            asking = [group.create_task(self._consult(window, question, copying)) for window in self._windows]
         return merge(report, [one.result() for one in asking])
 
-    async def _consult(self, window: Window, question: Question) -> Consulted:
+    async def _consult(self, window: Window, question: Question, copying: Copying) -> Consulted:
         facts = window.service.facts
         if window.asks is Asks.UNMATCHED and is_settled(question.report):
             return Consulted(facts=facts, answer=None)
-        requests = window.service.count_requests(question.report)
-        answer = await self._ask(window, question, requests) if requests else NotTaken()
+        material = window.service.choose_material(question.report)
+        answer: Answer = NotTaken()
+        if material is Material.ORIGINAL:
+            answer = await self._ask(window, question, None)
+        if material is Material.COPIES or (isinstance(answer, NotTaken) and answer.takes_copies):
+            answer = await self._ask(window, question, copying)
         self._metrics.count_service_answer(service=facts.name, outcome=_word_of(answer))
         if isinstance(answer, Failed):
             # While it is left alone, that was said when it began; the numbers go on counting.
@@ -120,36 +136,44 @@ class Desk:
             _log.log(level, "service_failed service=%s reason=%s", facts.name, answer.kind.value)
         return Consulted(facts=facts, answer=answer)
 
-    async def _ask(self, window: Window, question: Question, requests: int) -> Answer:
+    async def _ask(self, window: Window, question: Question, copying: Copying | None) -> Answer:
         try:
             async with asyncio.timeout(_TURN_WITHIN_S):
                 await window.turns.acquire()
         except TimeoutError:
             return Failed(kind=FailureKind.BUSY)
         try:
-            return await self._ask_in_turn(window, question, requests)
+            return await self._ask_in_turn(window, question, copying)
         finally:
             window.turns.release()
 
-    async def _ask_in_turn(self, window: Window, question: Question, requests: int) -> Answer:
+    async def _ask_in_turn(self, window: Window, question: Question, copying: Copying | None) -> Answer:
         breaker, name = window.breaker, window.service.facts.name
         if not breaker.admit():
             return Failed(kind=FailureKind.BREAKER_OPEN)
         try:
-            left = await _spend(window.budget, requests)
-            if isinstance(left, Failed):
-                answer: Answer = left
+            copies = None if copying is None else await copying.get()
+            if isinstance(copies, Failed):
+                answer: Answer = copies
             else:
-                self._metrics.set_service_budget(service=name, left=left)
-                start = self._clock.monotonic()
-                answer = await _ask_in_time(window.service, question)
-                self._metrics.observe_step(step=f"service_{name}", seconds=self._clock.monotonic() - start)
+                answer = await self._spend_and_ask(window, replace(question, copies=copies))
         except BaseException:
             # Whoever waited has gone: it says nothing about the service.
             breaker.abandon()
             raise
         _note(breaker, answer)
         self._metrics.set_service_breaker(service=name, is_open=breaker.is_open)
+        return answer
+
+    async def _spend_and_ask(self, window: Window, question: Question) -> Answer:
+        service, name = window.service, window.service.facts.name
+        left = await _spend(window.budget, service.count_requests(question))
+        if isinstance(left, Failed):
+            return left
+        self._metrics.set_service_budget(service=name, left=left)
+        start = self._clock.monotonic()
+        answer = await _ask_in_time(service, question)
+        self._metrics.observe_step(step=f"service_{name}", seconds=self._clock.monotonic() - start)
         return answer
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from relay.config.services import What
-from relay.services.answers import Answered, Facts, Failed, FailureKind, NotTaken
+from relay.services.answers import Answered, Facts, Failed, FailureKind, Material, NotTaken
 from relay.services.hashes import choose_hashes, count_hashes
 from scanner.report import Basis, Finding
 from scanner.sniff import Family, MediaType, family
@@ -49,11 +49,17 @@ class HmaServer:
         self._categories = settings.categories
         self.facts = describe(settings)
 
-    def count_requests(self, report: Report) -> int:
-        """Count one request for a file, or one for each of its hashes."""
+    def choose_material(self, report: Report) -> Material:
+        """Choose the file or its hashes, as the admin says."""
         if self._what is What.HASHES:
-            return count_hashes(report.fingerprints)
-        return int(_form_of(report.facts.media_type) is not None)
+            is_taken = count_hashes(report.fingerprints) > 0
+        else:
+            is_taken = _form_of(report.facts.media_type) is not None
+        return Material.ORIGINAL if is_taken else Material.NOTHING
+
+    def count_requests(self, question: Question) -> int:
+        """Count one request for a file, or one for each of its hashes."""
+        return count_hashes(question.report.fingerprints) if self._what is What.HASHES else 1
 
     async def ask(self, question: Question) -> Answer:
         """Look up the hashes, or send the bytes."""

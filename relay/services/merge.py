@@ -67,6 +67,8 @@ def _reason_of(one: Consulted) -> UnscannableReason | None:
     """Say why the media count as unscannable because of this service; None where they do not."""
     if not isinstance(one.answer, Failed) or not one.facts.essential:
         return None
+    if one.answer.kind is FailureKind.NO_COPY and one.answer.reason is not None:
+        return one.answer.reason
     if one.answer.kind is FailureKind.REFUSED:
         # To ask again about the same file gets the same answer: a person has to look.
         return UnscannableReason.UNSUPPORTED
@@ -83,6 +85,7 @@ def _run_of(one: Consulted) -> DetectorRun:
         version=one.facts.version,
         essential=one.facts.essential,
         outcome=_outcome_of(one.answer),
+        is_hosted=True,
     )
 
 

@@ -1,8 +1,8 @@
 """Microsoft's PhotoDNA Cloud Service (`POST Match`).
 
-It takes GIF, JPEG, PNG, BMP and TIFF of at least 160 x 160 pixels and at most 4,000,000 bytes. About other
-media it says nothing, and the report says so. PhotoDNA tells pictures by a perceptual hash, so that a match
-is a near one: a person decides.
+It takes GIF, JPEG, PNG, BMP and TIFF of at least 160 x 160 pixels and at most 4,000,000 bytes. Of what else
+our own decoder can show it gets reduced copies. About smaller media it says nothing, and the report says so.
+PhotoDNA tells pictures by a perceptual hash, so that a match is a near one: a person decides.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from relay.backends.reading import dig
-from relay.services.answers import Answered, Facts, Failed, FailureKind, NotTaken
+from relay.services.answers import Answered, Facts, Failed, FailureKind, Material, NotTaken
+from relay.services.copies import MAX_BYTES, MAX_SIDE, MIN_SIDE
 from scanner.labels import Category
+from scanner.reduced import MAX_COPIES
 from scanner.report import Basis, Finding
 from scanner.sniff import MediaType
 
@@ -21,17 +23,12 @@ if TYPE_CHECKING:
     from relay.config.services import PhotoDna
     from relay.services.answers import Answer, Question
     from relay.services.http import ServiceHttp
+    from scanner.reduced import Copy
     from scanner.report import Report
 
 NAME: Final = "photodna"
 KEY_HEADER: Final = "Ocp-Apim-Subscription-Key"
-_VERSION: Final = "1"
-
-MIN_SIDE: Final = 160
-"""Pixels. Source: the service's own answer 3208."""
-
-MAX_BYTES: Final = 4_000_000
-"""Source: the service's own answer 3209."""
+_VERSION: Final = "2"
 
 _MEDIA_TYPES: Final[Mapping[MediaType, str]] = {
     MediaType.GIF: "image/gif",
@@ -55,20 +52,56 @@ class PhotoDnaCloud:
         self._http = http
         self.facts = describe(settings)
 
-    def count_requests(self, report: Report) -> int:
-        """Count one request for a picture within its bounds."""
+    def choose_material(self, report: Report) -> Material:
+        """Choose the picture itself within its bounds, else copies of whatever is large enough."""
         facts = report.facts
-        # Of what was not decoded the sides are not known; the service sees to that itself.
-        is_big_enough = not facts.width or min(facts.width, facts.height) >= MIN_SIDE
-        return int(facts.media_type in _MEDIA_TYPES and is_big_enough and facts.size <= MAX_BYTES)
+        is_small = min(facts.width, facts.height) < MIN_SIDE
+        if facts.media_type in _MEDIA_TYPES and facts.size <= MAX_BYTES:
+            # Of what was not decoded the sides are not known; the service sees to that itself.
+            return Material.NOTHING if facts.width and is_small else Material.ORIGINAL
+        # What our decoder cannot show is withheld for that. Pictures of one file may differ in size.
+        is_shown = facts.width > 0 and (not is_small or facts.frames > 1)
+        return Material.COPIES if is_shown else Material.NOTHING
+
+    def count_requests(self, question: Question) -> int:
+        """Count one request for each picture."""
+        return 1 if question.copies is None else len(_large_enough(question.copies))
 
     async def ask(self, question: Question) -> Answer:
-        """Send the bytes."""
+        """Send the bytes, or the copies one by one."""
+        if question.copies is None:
+            return await self._ask_about_original(question)
+        sent = _large_enough(question.copies)
+        if not sent:
+            return NotTaken()
+        is_sampled = question.is_copied_in_part or len(sent) < len(question.copies)
+        for copy in sent:
+            is_match = await self._match(copy.data, "image/jpeg")
+            if isinstance(is_match, NotTaken):
+                # A copy is in all the bounds that are known: a person has to look.
+                return Failed(kind=FailureKind.REFUSED)
+            if isinstance(is_match, Failed):
+                return is_match
+            if is_match:
+                return Answered(findings=(_MATCH,), is_sampled=is_sampled)
+        return Answered(is_sampled=is_sampled)
+
+    async def _ask_about_original(self, question: Question) -> Answer:
         facts = question.report.facts
         media_type = None if facts.media_type is None else _MEDIA_TYPES.get(facts.media_type)
         if media_type is None:
             return NotTaken()
-        answer = await self._http.post_media("Match", question.data, media_type=media_type)
+        is_match = await self._match(question.data, media_type)
+        if isinstance(is_match, NotTaken):
+            # It has more bounds than are known, for the sides of a large picture for instance.
+            return NotTaken(takes_copies=facts.width > 0)
+        if isinstance(is_match, Failed):
+            return is_match
+        # Whether it looks at every frame of an animation is not known.
+        return Answered(findings=(_MATCH,) if is_match else (), is_sampled=facts.frames > 1)
+
+    async def _match(self, data: bytes, media_type: str) -> bool | NotTaken | Failed:
+        answer = await self._http.post_media("Match", data, media_type=media_type)
         if isinstance(answer, Failed):
             return answer
         code, is_match = dig(answer, "Status", "Code"), dig(answer, "IsMatch")
@@ -79,9 +112,7 @@ class PhotoDnaCloud:
             return Failed(kind=FailureKind.REFUSED)
         if code != _OK or not isinstance(is_match, bool):
             return Failed(kind=FailureKind.MALFORMED)
-        # Whether it looks at every frame of an animation is not known.
-        is_sampled = facts.frames > 1
-        return Answered(findings=(_MATCH,) if is_match else (), is_sampled=is_sampled)
+        return is_match
 
     async def probe(self) -> Failed | None:
         """Send something that is no picture."""
@@ -104,5 +135,14 @@ def describe(settings: PhotoDna) -> Facts:
         version=_VERSION,
         essential=settings.essential,
         advisory=False,
-        state={"min_side": MIN_SIDE, "max_bytes": MAX_BYTES},
+        state={
+            "min_side": MIN_SIDE,
+            "max_bytes": MAX_BYTES,
+            "copy_side": MAX_SIDE,
+            "max_copies": MAX_COPIES,
+        },
     )
+
+
+def _large_enough(copies: tuple[Copy, ...]) -> tuple[Copy, ...]:
+    return tuple(one for one in copies if min(one.width, one.height) >= MIN_SIDE)

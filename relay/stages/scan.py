@@ -145,7 +145,7 @@ async def _examine(
     else:
         report = await tools.scanning.finish(begun)
     if tools.services is not None:
-        report = await tools.services.ask(media.data, report)
+        report = await tools.services.ask(media.data, report, make_copies=tools.scanning.make_copies)
     now = tools.clock.now()
     # The decision, which rests on the verdict, is stored after it and waits for the disk for both.
     async with tools.database.transaction(waits_for_disk=False) as conn:

@@ -25,8 +25,11 @@ def is_reusable(report: Report, declared_type: str | None) -> bool:
         return report.reason not in _PASSING
     if report.reason in _PASSING or report.reason is UnscannableReason.TYPE_MISMATCH:
         return False
-    if any(run.outcome is RunOutcome.FAILED for run in report.detectors):
-        # Released for want of an answer that was not needed: the next look asks again.
+    if report.verdict is Verdict.NO_MATCH and any(
+        run.is_hosted and run.outcome is RunOutcome.FAILED for run in report.detectors
+    ):
+        # Released for want of an answer that was not needed: the next look asks again. A detector of this
+        # machine that keeps failing would make every look a scan.
         return False
     found = report.facts.media_type
     return found is None or agrees(declared_type, found, TypeCheck.EXACT)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.tools.kept_hashes import read_hashes
+from scanner.reduced import encode_copies
+from scanner.report import UnscannableReason
 from signatures.encoding import encode_base64url
 from signatures.jcs import digest_of_document
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
     from db.media_hashes import MediaHashes
     from scanner.hashlist import HashList
-    from scanner.report import PdqHash, Report, UnscannableReason
+    from scanner.reduced import Copy
+    from scanner.report import PdqHash, Report
     from scanner.scan import Begun, Recheck, Scanner
     from signatures.strictjson import JsonObject
 
@@ -173,6 +176,33 @@ class Scanning:
         """Compute the PDQ hash of a picture in a thread; the thread waits for a sandboxed worker."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: self._scanner.hash_picture(data))
+
+    async def make_copies(
+        self, data: bytes, *, max_side: int, min_side: int, max_bytes: int
+    ) -> tuple[Copy, ...] | UnscannableReason:
+        """Make reduced copies of what is shown, in a thread: decoded in the sandbox, encoded out here.
+
+        Args:
+            data: The bytes.
+            max_side: The longer side of a copy in pixels.
+            min_side: The shorter side is not shrunk below this.
+            max_bytes: Of all copies together.
+
+        Returns:
+            JPEGs without metadata, what is shown first first; or why there are none.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._executor, self._make_copies, data, max_side, min_side, max_bytes
+        )
+
+    def _make_copies(
+        self, data: bytes, max_side: int, min_side: int, max_bytes: int
+    ) -> tuple[Copy, ...] | UnscannableReason:
+        reduced = self._scanner.reduce_picture(data, max_side=max_side, min_side=min_side)
+        if isinstance(reduced, UnscannableReason):
+            return reduced
+        return encode_copies(reduced, max_bytes=max_bytes) or UnscannableReason.TOO_LARGE
 
     async def replace_lists(self, lists: Sequence[HashList], *, now: datetime) -> None:
         """Swap the hash lists; building their index does not stop the loop."""

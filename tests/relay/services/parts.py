@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from relay.config.services import Arachnid, Google, Hma, PhotoDna
 from relay.services.answers import Answered, Question
 from relay.services.opening import open_service
+from scanner.reduced import Copy
 from scanner.report import MediaFacts, PdqHash, Report
 from scanner.sniff import MediaType
 from tests.images import encode, marker
@@ -68,10 +69,27 @@ def report_on(
     return replace(report, fingerprints=replace(report.fingerprints, pdq=hashes))
 
 
-async def ask(section: Service, report: Report | None = None, data: bytes = PICTURE) -> Answer:
+def copy_of(seed: int = 1, *, width: int = 320, height: int = 240) -> Copy:
+    """A reduced copy that shows a drawn picture."""
+    data = encode(marker(seed, width=width, height=height), "JPEG")
+    return Copy(data=data, width=width, height=height)
+
+
+async def no_copies(data: bytes, **_bounds: int) -> tuple[Copy, ...]:
+    """What makes copies where none are needed."""
+    raise AssertionError(f"{len(data)} bytes were to be copied")
+
+
+async def ask(
+    section: Service,
+    report: Report | None = None,
+    data: bytes = PICTURE,
+    copies: tuple[Copy, ...] | None = None,
+) -> Answer:
     """Ask a service."""
     async with open_service(section) as service:
-        return await service.ask(Question(data=data, report=report or report_on(data)))
+        question = Question(data=data, report=report or report_on(data), copies=copies)
+        return await service.ask(question)
 
 
 async def find(

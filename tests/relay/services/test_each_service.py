@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.services.answers import Answered, Failed, FailureKind, NotTaken
+from relay.services.answers import Answered, Failed, FailureKind, Material, NotTaken, Question
 from relay.services.hashes import MAX_HASHES
 from relay.services.opening import open_service
 from scanner.report import PdqHash
 from scanner.sniff import MediaType
 from tests.images import encode, marker
-from tests.relay.services.parts import HASH, PICTURE, ask, find, report_on, section_for
+from tests.relay.services.parts import HASH, PICTURE, ask, copy_of, find, report_on, section_for
 from tests.service_servers import FakeGoogle, FakeHma, FakePhotoDna, FakeShield, Scripted
 from tests.service_servers.photodna import status_only
 
@@ -135,34 +136,94 @@ async def test_photodna_names_what_it_knows_as_a_near_match(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("media_type", "facts", "requests"),
+    ("media_type", "facts", "material"),
     [
-        (MediaType.PNG, {}, 1),
-        (MediaType.APNG, {}, 1),
-        (MediaType.TIFF, {"width": 0, "height": 0}, 1),
-        (MediaType.WEBP, {}, 0),
-        (MediaType.MP4, {}, 0),
-        (None, {}, 0),
-        (MediaType.PNG, {"width": 159}, 0),
-        (MediaType.PNG, {"width": 160, "height": 160}, 1),
-        (MediaType.PNG, {"size": 4_000_001}, 0),
-        (MediaType.PNG, {"size": 4_000_000}, 1),
+        (MediaType.PNG, {}, Material.ORIGINAL),
+        (MediaType.APNG, {}, Material.ORIGINAL),
+        (MediaType.TIFF, {"width": 0, "height": 0}, Material.ORIGINAL),
+        (MediaType.WEBP, {}, Material.COPIES),
+        (MediaType.AVIF, {}, Material.COPIES),
+        (MediaType.HEIF, {}, Material.COPIES),
+        (MediaType.JXL, {}, Material.COPIES),
+        (MediaType.MP4, {"frames": 30}, Material.COPIES),
+        (MediaType.MP3, {"frames": 0}, Material.COPIES),
+        (MediaType.MP3, {"frames": 0, "width": 0, "height": 0}, Material.NOTHING),
+        # Nobody here can show it, and so it is not released either.
+        (MediaType.AVI, {"width": 0, "height": 0}, Material.NOTHING),
+        (None, {"width": 0, "height": 0}, Material.NOTHING),
+        (MediaType.PNG, {"width": 159}, Material.NOTHING),
+        (MediaType.WEBP, {"width": 159}, Material.NOTHING),
+        # One of its pictures is small; the others may be larger.
+        (MediaType.HEIF, {"width": 159, "frames": 2}, Material.COPIES),
+        (MediaType.PNG, {"width": 160, "height": 160}, Material.ORIGINAL),
+        (MediaType.PNG, {"size": 4_000_001}, Material.COPIES),
+        (MediaType.PNG, {"size": 4_000_000}, Material.ORIGINAL),
     ],
 )
-async def test_photodna_is_asked_only_within_its_bounds(
-    media_type: MediaType | None, facts: dict[str, int], requests: int, tmp_path: Path
+async def test_photodna_gets_files_within_its_bounds_and_copies_of_others(
+    media_type: MediaType | None, facts: dict[str, int], material: Material, tmp_path: Path
 ) -> None:
     report = report_on(media_type=media_type, **facts)
     async with FakePhotoDna.open() as photodna, open_service(section_for(photodna, tmp_path)) as service:
-        assert service.count_requests(report) == requests
+        assert service.choose_material(report) is material
+
+
+async def test_photodna_gets_every_copy_until_it_knows_one(tmp_path: Path) -> None:
+    copies = (copy_of(1), copy_of(2), copy_of(3))
+    async with FakePhotoDna.open() as photodna:
+        photodna.know(copies[1].data)
+        section = section_for(photodna, tmp_path)
+        known = await ask(section, report_on(media_type=MediaType.MP4, frames=90), copies=copies)
+        assert [one.body for one in photodna.received] == [one.data for one in copies[:2]]
+        unknown = await ask(section, report_on(media_type=MediaType.HEIF, frames=2), copies=copies[::2])
+    assert {one.headers["Content-Type"] for one in photodna.received} == {"image/jpeg"}
+    assert isinstance(known, Answered)
+    assert [one.category.value for one in known.findings] == ["csam-known"]
+    assert known.is_sampled
+    assert unknown == Answered()
+
+
+async def test_one_copy_that_photodna_does_not_answer_about_is_no_answer(tmp_path: Path) -> None:
+    fine = Scripted(status=200, body=json.dumps(status_only(3000, "OK")).encode())
+    small = Scripted(status=200, body=json.dumps(status_only(3208, "words")).encode())
+    report = report_on(media_type=MediaType.WEBP, frames=2)
+    async with FakePhotoDna.open() as photodna:
+        section = section_for(photodna, tmp_path)
+        photodna.script(fine, 500)
+        broken = await ask(section, report, copies=(copy_of(1), copy_of(2)))
+        photodna.script(fine, small)
+        refused = await ask(section, report, copies=(copy_of(1), copy_of(2)))
+    assert broken == Failed(kind=FailureKind.SERVER_ERROR)
+    assert refused == Failed(kind=FailureKind.REFUSED)
+
+
+async def test_photodna_is_not_asked_about_copies_that_are_too_small(tmp_path: Path) -> None:
+    small, large = copy_of(1, width=159), copy_of(2)
+    report = report_on(media_type=MediaType.HEIF, frames=2)
+    async with FakePhotoDna.open() as photodna, open_service(section_for(photodna, tmp_path)) as service:
+        question = Question(data=PICTURE, report=report, copies=(small, large))
+        assert service.count_requests(question) == 1
+        assert await service.ask(question) == Answered(is_sampled=True)
+        assert await service.ask(replace(question, copies=(small,))) == NotTaken()
+    assert len(photodna.received) == 1
+
+
+async def test_what_photodna_turns_down_for_its_size_it_may_get_as_a_copy(tmp_path: Path) -> None:
+    body = json.dumps(status_only(3208, "words")).encode()
+    async with FakePhotoDna.open() as photodna:
+        photodna.script(*[Scripted(status=200, body=body)] * 2)
+        section = section_for(photodna, tmp_path)
+        assert await ask(section) == NotTaken(takes_copies=True)
+        undecoded = report_on(media_type=MediaType.TIFF, width=0, height=0)
+        assert await ask(section, undecoded) == NotTaken()
 
 
 @pytest.mark.parametrize(
     ("code", "answer"),
     [
         (3206, Failed(kind=FailureKind.REFUSED)),
-        (3208, NotTaken()),
-        (3209, NotTaken()),
+        (3208, NotTaken(takes_copies=True)),
+        (3209, NotTaken(takes_copies=True)),
         (3002, MALFORMED),
         (3004, MALFORMED),
         (9999, MALFORMED),
@@ -257,3 +318,39 @@ async def test_what_google_never_says_is_no_answer(priorities: object, tmp_path:
     async with FakeGoogle.open() as google:
         google.script(Scripted(status=200, body=body))
         assert await ask(section_for(google, tmp_path)) == MALFORMED
+
+
+async def test_google_gets_copies_of_what_it_does_not_take_and_the_most_urgent_counts(
+    tmp_path: Path,
+) -> None:
+    copies = (copy_of(1), copy_of(2), copy_of(3))
+    report = report_on(media_type=MediaType.MP4, frames=30)
+    async with FakeGoogle.open() as google, open_service(section_for(google, tmp_path)) as service:
+        google.rate(copies[1].data, "VERY_HIGH")
+        question = Question(data=PICTURE, report=report, copies=copies)
+        assert service.choose_material(report) is Material.COPIES
+        assert service.count_requests(question) == 1
+        answer = await service.ask(question)
+        assert isinstance(answer, Answered)
+        assert [one.label for one in answer.findings] == ["VERY_HIGH"]
+        assert answer.is_sampled
+        calm = await service.ask(replace(question, copies=copies[:1], report=report_on(frames=1)))
+    assert calm == Answered()
+    assert [len(json.loads(one.body)["images"]) for one in google.received] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "facts", "material"),
+    [
+        (MediaType.WEBP, {}, Material.ORIGINAL),
+        (MediaType.WEBP, {"size": 7_000_000}, Material.ORIGINAL),
+        (MediaType.WEBP, {"size": 7_000_001}, Material.COPIES),
+        (MediaType.AVIF, {}, Material.COPIES),
+        (MediaType.TIFF, {"width": 0, "height": 0}, Material.NOTHING),
+    ],
+)
+async def test_google_gets_files_within_its_bounds_and_copies_of_others(
+    media_type: MediaType, facts: dict[str, int], material: Material, tmp_path: Path
+) -> None:
+    async with FakeGoogle.open() as google, open_service(section_for(google, tmp_path)) as service:
+        assert service.choose_material(report_on(media_type=media_type, **facts)) is material

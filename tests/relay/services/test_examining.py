@@ -25,7 +25,7 @@ from relay.stages.scan import ScanTools, begin, scan
 from relay.tools.flights import open_flights
 from relay.tools.reuse import is_reusable
 from relay.tools.scanning import open_scanning
-from scanner.report import RunOutcome, UnscannableReason, Verdict
+from scanner.report import DetectorRun, RunOutcome, UnscannableReason, Verdict
 from tests.db.builders import new_delivery
 from tests.fediverse.clock import START, FrozenClock
 from tests.relay.services.parts import PICTURE, section_for, sha256
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from db.pool import Database
     from relay.model import MediaOutcome
+    from scanner.report import Report
     from scanner.scan import Scanner
 
 MEDIA = media(PICTURE)
@@ -184,9 +185,21 @@ async def test_what_a_service_did_not_answer_is_asked_again_at_the_next_look(
         assert (third.basis, len(room.shield.received)) == (EvidenceBasis.OWN_VERDICT, 2)
 
 
-def test_a_report_in_which_a_detector_failed_does_not_answer_for_the_next_look() -> None:
-    assert is_reusable(report(), "image/png")
-    assert not is_reusable(report(outcome=RunOutcome.FAILED), "image/png")
+def test_a_no_match_in_which_a_service_failed_does_not_answer_for_the_next_look() -> None:
+    def with_service(outcome: RunOutcome, **given: Any) -> Report:
+        run = DetectorRun(name="one", version="1", essential=False, outcome=outcome, is_hosted=True)
+        return replace(report(**given), detectors=(run,))
+
+    assert is_reusable(with_service(RunOutcome.RAN), "image/png")
+    assert not is_reusable(with_service(RunOutcome.FAILED), "image/png")
+    # Nothing is released on these: to ask again at every look would be for nothing.
+    unscannable = {"verdict": Verdict.UNSCANNABLE, "reason": UnscannableReason.TRUNCATED}
+    assert is_reusable(with_service(RunOutcome.FAILED, **unscannable), "image/png")
+    assert is_reusable(with_service(RunOutcome.FAILED, verdict=Verdict.MATCH), "image/png")
+
+
+def test_a_detector_of_this_machine_that_keeps_failing_does_not_make_every_look_a_scan() -> None:
+    assert is_reusable(report(outcome=RunOutcome.FAILED), "image/png")
 
 
 async def test_without_services_the_state_is_what_it_was(

@@ -99,6 +99,7 @@ def test_an_advisory_service_only_reports_whatever_it_says() -> None:
         (FailureKind.OVER_BUDGET, UnscannableReason.DETECTOR_UNAVAILABLE),
         # To ask again about the same file would be answered the same.
         (FailureKind.REFUSED, UnscannableReason.UNSUPPORTED),
+        (FailureKind.NO_COPY, UnscannableReason.DETECTOR_UNAVAILABLE),
     ],
 )
 def test_without_an_essential_service_media_are_unscannable(
@@ -106,6 +107,12 @@ def test_without_an_essential_service_media_are_unscannable(
 ) -> None:
     after = merge(report(), [consulted(Failed(kind=kind))])
     assert (after.verdict, after.reason) == (Verdict.UNSCANNABLE, reason)
+
+
+def test_where_nothing_could_be_shown_to_a_service_the_decoder_says_why() -> None:
+    failed = Failed(kind=FailureKind.NO_COPY, reason=UnscannableReason.OUT_OF_MEMORY)
+    assert merge(report(), [consulted(failed)]).reason is UnscannableReason.OUT_OF_MEMORY
+    assert merge(report(), [consulted(failed, essential=False)]).reason is None
 
 
 def test_without_one_that_is_not_essential_the_others_decide() -> None:
