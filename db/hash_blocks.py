@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from db.pool import Connection
 
-# Bytes a value. Source: FIPS 180-4, RFC 1321, the PDQ paper.
-KIND_WIDTHS: Final[dict[str, int]] = {"sha256": 32, "sha1": 20, "md5": 16, "pdq": 32}
+# Bytes a value. Source: FIPS 180-4, RFC 1321, the PDQ paper; a video is named by a SHA-256.
+KIND_WIDTHS: Final[dict[str, int]] = {"sha256": 32, "sha1": 20, "md5": 16, "pdq": 32, "vpdq": 32}
 
 BLOCK_VALUES: Final = 512
 """A row has at most 16 KiB of hashes when it is cut: what one changed value costs to write."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from db.hash_blocks import KIND_WIDTHS, cut_blocks, find_value
+from db.list_videos import prune_videos, put_videos
 from db.pool import snapshot
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "StoredHashList",
     "delete_list",
     "find_label",
+    "find_labelled",
     "find_list",
     "import_list",
     "list_lists",
@@ -118,6 +120,7 @@ async def import_list(
     *,
     now: datetime,
     labels: Mapping[tuple[str, bytes], str] | None = None,
+    videos: Mapping[bytes, bytes] | None = None,
 ) -> int:
     """Put a list in place of the one of its name, in one transaction, and return its id.
 
@@ -129,6 +132,7 @@ async def import_list(
         values: By kind, the concatenated values, sorted bytewise, each once.
         now: The time.
         labels: The maker's ids, by kind and value.
+        videos: The frames of the videos that are new among the values, by name, concatenated.
 
     Raises:
         ValueError: A kind is unknown, or its values have another width, are unsorted or repeated.
@@ -161,6 +165,8 @@ async def import_list(
                 columns=["list_id", "kind", "first_value", "hash_values", "labels"],
                 records=cut_blocks(list_id, str(kind), data, labels or {}),
             )
+        await put_videos(conn, list_id, videos or {})
+        await prune_videos(conn, list_id)
         await conn.execute(_NOTIFY_LISTS, new.name)
     return list_id
 
@@ -235,6 +241,22 @@ async def find_label(conn: Connection, list_id: int, kind: str, value: bytes) ->
         return None
     label: str | None = row["labels"][place]
     return label
+
+
+_FIND_LABELLED: Final = """-- find_labelled_hashes
+SELECT b.kind, b.hash_values, b.labels FROM hash_blocks AS b JOIN hash_lists AS l ON l.id = b.list_id
+WHERE l.name = $1 AND b.labels @> ARRAY[$2]
+"""
+
+
+async def find_labelled(conn: Connection, name: str, label: str) -> list[tuple[str, bytes]]:
+    """Find the values of a list, with their kinds, that the maker gave an id; reads the whole list."""
+    found: list[tuple[str, bytes]] = []
+    for row in await conn.fetch(_FIND_LABELLED, name, label):
+        width = KIND_WIDTHS[row["kind"]]
+        places = [place for place, one in enumerate(row["labels"]) if one == label]
+        found += [(row["kind"], row["hash_values"][place * width : (place + 1) * width]) for place in places]
+    return found
 
 
 _WITHDRAW_LIST: Final = """-- withdraw_list

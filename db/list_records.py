@@ -7,11 +7,13 @@ listed as long as one record holds it. What changed is noted here with the check
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from db.hash_blocks import Changed, change_blocks
+from db.list_videos import KIND, prune_videos, put_videos
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +39,7 @@ class Record:
         hashes: Its hashes that we have a use for, by kind and value; none if it was taken back.
         is_removed: The maker took it back.
         label: The maker's own words for it, for moderators.
+        videos: The frames of the videos among its hashes, by name, concatenated.
     """
 
     id: bytes
@@ -44,6 +47,7 @@ class Record:
     hashes: frozenset[tuple[str, bytes]]
     is_removed: bool = False
     label: str | None = None
+    videos: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 _LOAD_HOLDINGS: Final = """-- load_list_holdings
@@ -131,6 +135,7 @@ class _Plan:
         self._changed: set[tuple[str, bytes]] = set()
         self._buried: list[tuple[bytes, datetime]] = []
         self._risen: list[bytes] = []
+        self._videos: dict[bytes, bytes] = {}
 
     def take(
         self, record: Record, held: Mapping[tuple[str, bytes], datetime], removed_at: datetime | None
@@ -148,6 +153,7 @@ class _Plan:
         # Those that stay are written again, too: they now belong to this time and this fetch.
         self._held += [(record.id, kind, value, record.changed_at, record.label) for kind, value in hashes]
         self._changed |= gone | new
+        self._videos |= {value: record.videos[value] for kind, value in new if kind == KIND}
         if record.is_removed or (held and not hashes):
             self._buried.append((record.id, record.changed_at))
         elif removed_at is not None:
@@ -160,6 +166,7 @@ class _Plan:
             await conn.execute(_DELETE_HOLDINGS, list_id, *_columns(self._gone, 3))
         if self._held:
             await conn.execute(_PUT_HOLDINGS, list_id, generation, *_columns(self._held, 5))
+        await put_videos(conn, list_id, self._videos)
         if self._buried:
             await conn.execute(_PUT_TOMBSTONES, list_id, *_columns(self._buried, 2))
         if self._risen:
@@ -222,6 +229,7 @@ async def write_changes(conn: Connection, list_id: int) -> Changed:
     await conn.execute(_set_timeout())
     kind, value = "", b""
     added = removed = 0
+    has_videos = False
     while True:
         rows = await conn.fetch(_LOAD_CHANGES, list_id, kind, value, _VALUES_AT_ONCE)
         if not rows:
@@ -236,8 +244,11 @@ async def write_changes(conn: Connection, list_id: int) -> Changed:
                 removed=[row["hash_value"] for row in concerned if not row["is_held"]],
             )
             added, removed = added + changed.added, removed + changed.removed
+            has_videos = has_videos or one == KIND
         kind, value = rows[-1]["kind"], rows[-1]["hash_value"]
     await conn.execute(_FORGET_CHANGES, list_id)
+    if has_videos:
+        await prune_videos(conn, list_id)
     return Changed(added=added, removed=removed)
 
 

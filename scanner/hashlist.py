@@ -62,7 +62,7 @@ class VideoHashes:
     """One listed video.
 
     Attributes:
-        id: The maker's id, or a digest of the frames; unique in its list.
+        id: The name that `scanner.listvideos` gives it, in hexadecimal; unique in its list.
         frames: The PDQ hashes of its frames, uint8 [N, 32], each once, N at least 1.
     """
 

@@ -34,6 +34,8 @@ class HashKind(StrEnum):
     SHA1 = "sha1"
     MD5 = "md5"
     PDQ = "pdq"
+    VPDQ = "vpdq"
+    """The name of a video that is listed by its frames; see `scanner.listvideos`."""
 
     @property
     def width(self) -> int:
@@ -42,7 +44,7 @@ class HashKind(StrEnum):
 
 
 _WIDTHS: Final[Mapping[HashKind, int]] = MappingProxyType(
-    {HashKind.SHA256: 32, HashKind.SHA1: 20, HashKind.MD5: 16, HashKind.PDQ: 32}
+    {HashKind.SHA256: 32, HashKind.SHA1: 20, HashKind.MD5: 16, HashKind.PDQ: 32, HashKind.VPDQ: 32}
 )
 
 
@@ -138,6 +140,9 @@ class HashTable:
         state = hashlib.sha256(TABLE_CONTEXT)
         for kind in HashKind:
             array, new, gone = (table.get_rows(kind) for table in (self, added, removed))
+            if kind is HashKind.VPDQ and not len(array) + len(new):
+                # Lists without videos keep the digest that they had before lists could have any.
+                continue
             state.update(f"{kind} {len(array) + len(new) - len(gone)}\n".encode())
             for rows in self.merge(kind, added, removed):
                 state.update(np.ascontiguousarray(rows).data)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from scanner.degenerate import is_degenerate
 from scanner.errors import MalformedError
+from scanner.flatscan import PDQ_BYTES
 from scanner.hashtable import HashKind, HashTable, unpack_rows
+from scanner.listvideos import MAX_LIST_FRAMES, read_video
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +37,9 @@ _KINDS: Final[dict[str, HashKind]] = {
     "hash_sha1": HashKind.SHA1,
     "hash_md5": HashKind.MD5,
     "hash_pdq": HashKind.PDQ,
+    "hash_vpdq": HashKind.VPDQ,
+    "hash_video_vpdq": HashKind.VPDQ,
+    "video_vpdq": HashKind.VPDQ,
 }
 _LENGTHS: Final = {
     kind: (kind.width * 2, -(-kind.width // 3) * 4, -(-kind.width * 4 // 3)) for kind in HashKind
@@ -76,7 +81,8 @@ class ParsedList:
         listed: The hashes that the file lists.
         withdrawn: The hashes that the file takes back.
         ids: The maker's ids of the listed hashes, by (kind, value); empty where the file has none.
-        placeholders: How many PDQ values were left out because they say nothing about a picture.
+        videos: The frames of the listed videos, concatenated, by the names under which `listed` has them.
+        placeholders: How many PDQ values and videos were left out because they say nothing about a picture.
         repeated: How many lines said again what another had said.
         ignored_columns: Columns or keys that were not understood and not needed.
     """
@@ -84,6 +90,7 @@ class ParsedList:
     listed: HashTable
     withdrawn: HashTable
     ids: Mapping[tuple[HashKind, bytes], str] = field(repr=False)
+    videos: Mapping[bytes, bytes] = field(repr=False)
     placeholders: int
     repeated: int
     ignored_columns: tuple[str, ...]
@@ -104,27 +111,37 @@ class Collector:
     withdrawn: dict[HashKind, set[bytes]] = field(default_factory=lambda: {kind: set() for kind in HashKind})
     entries: int = 0
     ids: dict[tuple[HashKind, bytes], str] = field(default_factory=dict)
+    videos: dict[bytes, bytes] = field(default_factory=dict)
+    frames: int = 0
     faults: list[Fault] = field(default_factory=list)
     bad_lines: int = 0
     placeholders: int = 0
     repeated: int = 0
     ignored: dict[str, None] = field(default_factory=dict)
 
-    def add(self, line: int, *, value: str, kind: str | None, entry_id: str, is_withdrawn: bool) -> None:
-        """Take one entry, or note why not."""
+    def add(self, line: int, *, value: object, kind: str | None, entry_id: str, is_withdrawn: bool) -> None:
+        """Take one entry, or note why not.
+
+        Args:
+            line: Where it stands.
+            value: The hash as it is written; of a video, also the array or object that JSON made of it.
+            kind: The word for its kind, if there is any.
+            entry_id: The maker's id; empty where there is none.
+            is_withdrawn: The maker took it back.
+        """
         try:
-            stripped = value.strip()
-            named = self._kind(stripped, kind)
-            parsed = _parse_value(stripped, named)
+            written = value.strip() if isinstance(value, str) else value
+            named = self._kind(written, kind)
             self._check_id(entry_id)
+            parsed = self._parse(written, named)
         except _ValueFaultError as fault:
             self.fault(line, str(fault))
             return
         mine, other = (self.withdrawn, self.listed) if is_withdrawn else (self.listed, self.withdrawn)
-        if parsed in other[named]:
+        if parsed is not None and parsed in other[named]:
             self.fault(line, "the same hash is both listed and withdrawn")
             return
-        if not is_withdrawn and named is HashKind.PDQ and is_degenerate(parsed):
+        if parsed is None or (not is_withdrawn and named is HashKind.PDQ and is_degenerate(parsed)):
             self.placeholders += 1
             return
         if parsed in mine[named]:
@@ -134,6 +151,8 @@ class Collector:
             raise HashListError(f"The hash list has more than {MAX_LIST_ENTRIES:,} entries. Split it.")
         self.entries += 1
         mine[named].add(parsed)
+        if named is HashKind.VPDQ and not is_withdrawn:
+            self._count_frames(parsed)
         if entry_id and not is_withdrawn:
             self.ids[named, parsed] = entry_id
 
@@ -175,22 +194,54 @@ class Collector:
             listed=_table(self.listed),
             withdrawn=_table(self.withdrawn),
             ids=self.ids,
+            videos={name: self.videos[name] for name in self.listed[HashKind.VPDQ]},
             placeholders=self.placeholders,
             repeated=self.repeated,
             ignored_columns=tuple(self.ignored),
         )
 
-    def _kind(self, value: str, kind: str | None) -> HashKind:
+    def _kind(self, value: object, kind: str | None) -> HashKind:
         if not value:
             raise _ValueFaultError("the value is missing")
         if kind:
             named = _KINDS.get(kind.strip().lower())
             if named is None:
-                raise _ValueFaultError("the type is not known (use sha256, sha1, md5 or pdq)")
+                raise _ValueFaultError("the type is not known (use sha256, sha1, md5, pdq or vpdq)")
             return named
         if self.default_kind is not None:
             return self.default_kind
-        return _guess_kind(value)
+        return _guess_kind(value) if isinstance(value, str) else HashKind.VPDQ
+
+    def _parse(self, value: object, kind: HashKind) -> bytes | None:
+        """Parse one written value; None for a video that shows nothing to look for.
+
+        Raises:
+            _ValueFaultError: it is not of this kind.
+        """
+        if kind is not HashKind.VPDQ:
+            if not isinstance(value, str):
+                raise _ValueFaultError("the value must be a string")
+            return _parse_value(value, kind)
+        try:
+            video = read_video(value)
+        except MalformedError as error:
+            raise _ValueFaultError(str(error)) from error
+        if video is None:
+            return None
+        self.videos[video.name] = video.frames
+        return video.name
+
+    def _count_frames(self, name: bytes) -> None:
+        """Bound what the videos of a list take.
+
+        Raises:
+            HashListError: they have too many frames together.
+        """
+        self.frames += len(self.videos[name]) // PDQ_BYTES
+        if self.frames > MAX_LIST_FRAMES:
+            raise HashListError(
+                f"The videos of the hash list have more than {MAX_LIST_FRAMES:,} frames together. Split it."
+            )
 
     @staticmethod
     def _check_id(entry_id: str) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MAX_LIST_BYTES: Final = 1 << 30
 """Ten million PDQ hashes in hexadecimal with an id each are about 0.9 GB."""
 MAX_CELL_CHARS: Final = 4096
-"""No hash, id or status is longer; other columns of public lists (tags, notes) are short as well."""
+"""No hash, id or status is longer; other columns of public lists (tags, notes) are short as well. A video
+may be longer: in CSV up to the 131,072 characters of Python's reader (1,500 frames), in JSON without a bound."""
 _HEADERS: Final[dict[str, str]] = {
     **dict.fromkeys(("hash", "value", "digest", "signal", "signal_str", "indicator"), "value"),
     **dict.fromkeys(("type", "kind", "algorithm", "hash_type", "signal_type", "indicator_type"), "kind"),
@@ -29,6 +30,7 @@ _HEADERS: Final[dict[str, str]] = {
     **dict.fromkeys(("withdrawn", "removed", "deleted", "revoked"), "withdrawn"),
     **{str(kind): str(kind) for kind in HashKind},
 }
+_VALUES: Final = frozenset({"value", *HashKind})
 _STATUS: Final[dict[str, bool]] = {
     **dict.fromkeys(("", "active", "listed", "added", "live", "valid"), False),
     **dict.fromkeys(("withdrawn", "removed", "deleted", "revoked", "inactive", "retired"), True),
@@ -54,9 +56,11 @@ def parse_hash_list(
 
     Values are hexadecimal, base64 (plain or URL-safe, padded or not) or, for PDQ, 256 binary digits.
 
+    A video is the JSON that vPDQ writes (`scanner.listvideos`), as a string or, in a JSON list, as it is.
+
     * **csv**: the first line names the columns; comma, semicolon or tab. Either a column `hash` (or value,
       digest, signal, indicator) with a column `type` (or kind, algorithm, hash_type, signal_type), or a
-      column per kind named `sha256`, `sha1`, `md5`, `pdq`. Optional `id`; optional `status` (active,
+      column per kind named `sha256`, `sha1`, `md5`, `pdq`, `vpdq`. Optional `id`; optional `status` (active,
       withdrawn, …) or `withdrawn` (true, false). Others are ignored. Lines that begin with `#` are comments.
     * **json**: an array of entries, or an object with `entries` and optionally `withdrawn`, both arrays. An
       entry is a string `[kind:]value`, or an object with the keys of the CSV columns.
@@ -130,7 +134,7 @@ def _read_csv(text: str, collector: Collector) -> None:
     if "value" not in known and not any(str(kind) in known for kind in HashKind):
         raise HashListError(
             "The first line of a CSV list must name its columns: `hash` and `type`, or `sha256`, `sha1`, "
-            "`md5`, `pdq`. Add that line, or import the file as text if it is one hash a line."
+            "`md5`, `pdq`, `vpdq`. Add that line, or import the file as text if it is one hash a line."
         )
     if len(known) != len(set(known)):
         raise HashListError("Two columns of the CSV list mean the same. Rename or remove one of them.")
@@ -141,10 +145,11 @@ def _read_csv(text: str, collector: Collector) -> None:
         if len(row) != len(columns):
             collector.fault(number, f"{len(row)} columns where the first line names {len(columns)}")
             continue
-        cells = {
-            meaning: cell.strip() for meaning, cell in zip(fields, row, strict=True) if meaning is not None
-        }
-        _add_fields(number, cells, collector)
+        named = [(meaning, cell.strip()) for meaning, cell in zip(fields, row, strict=True) if meaning]
+        cells = {meaning: cell for meaning, cell in named if meaning not in _VALUES}
+        _add_fields(
+            number, cells, {meaning: cell for meaning, cell in named if meaning in _VALUES}, collector
+        )
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -171,9 +176,19 @@ def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
         yield reader.line_num, row
 
 
-def _add_fields(number: int, cells: Mapping[str, str], collector: Collector) -> None:
-    """Take the entry or entries that one CSV row or JSON object stands for."""
-    if any(len(cell) > MAX_CELL_CHARS for cell in cells.values()):
+def _add_fields(
+    number: int, cells: Mapping[str, str], written: Mapping[str, object], collector: Collector
+) -> None:
+    """Take the entry or entries that one CSV row or JSON object stands for.
+
+    Args:
+        number: Where it stands.
+        cells: What is said of them: id, kind, status.
+        written: The hashes, as strings; videos may be what JSON made of them.
+        collector: Takes them.
+    """
+    texts = [one for one in (*cells.values(), *written.values()) if isinstance(one, str)]
+    if any(len(one) > MAX_CELL_CHARS and not one.startswith(("[", "{")) for one in texts):
         collector.fault(number, f"a value is longer than {MAX_CELL_CHARS:,} characters")
         return
     status = _STATUS.get(cells.get("status", "").lower())
@@ -181,9 +196,9 @@ def _add_fields(number: int, cells: Mapping[str, str], collector: Collector) -> 
     if status is None or flag is None:
         collector.fault(number, "the status is not known (use active or withdrawn; for a flag true or false)")
         return
-    values = [(str(kind), cells[kind]) for kind in HashKind if cells.get(kind)]
-    if cells.get("value") or not values:
-        values.append((cells.get("kind", ""), cells.get("value", "")))
+    values = [(str(kind), written[kind]) for kind in HashKind if written.get(kind)]
+    if written.get("value") or not values:
+        values.append((cells.get("kind", ""), written.get("value", "")))
     for kind, value in values:
         collector.add(
             number, value=value, kind=kind or None, entry_id=cells.get("id", ""), is_withdrawn=status or flag
@@ -221,21 +236,24 @@ def _add_json_entry(number: int, entry: object, collector: Collector, *, is_with
         collector.fault(number, "an entry must be a string or an object")
         return
     cells: dict[str, str] = {}
+    written: dict[str, object] = {}
     for key, value in entry.items():
         meaning = _HEADERS.get(key.lower())
         if meaning is None:
             collector.ignore(key)
-        elif meaning in cells:
+        elif meaning in cells or meaning in written:
             collector.fault(number, "two keys of the entry mean the same")
             return
+        elif meaning in _VALUES and isinstance(value, list | dict):
+            written[meaning] = value
         elif value is None or isinstance(value, bool | int | str):
-            cells[meaning] = "" if value is None else str(value).strip()
+            (written if meaning in _VALUES else cells)[meaning] = "" if value is None else str(value).strip()
         else:
             collector.fault(number, f"the {meaning} must be a string")
             return
     if is_withdrawn:
         cells["withdrawn"] = "true"
-    _add_fields(number, cells, collector)
+    _add_fields(number, cells, written, collector)
 
 
 def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from db.list_records import RECORD_BYTES, Record
+from scanner.errors import MalformedError
+from scanner.hashtable import HashKind
 from scanner.listentries import read_hash
+from scanner.listvideos import read_video
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from scanner.hashtable import HashKind
 
 UNREADABLE: Final = "unreadable"
 """The kind under which hashes are counted that are not what they are called."""
@@ -64,9 +65,10 @@ class Gathering:
             label: What the maker says of it.
         """
         hashes: set[tuple[str, bytes]] = set()
+        videos: dict[bytes, bytes] = {}
         for word, text in written.items():
             kind = self._kinds.get(word.lower())
-            value = None if kind is None else read_hash(kind, text)
+            value = None if kind is None else _read_value(kind, text, videos)
             if kind is not None and value is not None:
                 hashes.add((kind.value, value))
             elif not is_removed:
@@ -79,6 +81,7 @@ class Gathering:
                 hashes=frozenset() if is_removed else frozenset(hashes),
                 is_removed=is_removed,
                 label=shown or None,
+                videos={} if is_removed else videos,
             )
         )
 
@@ -86,6 +89,20 @@ class Gathering:
         word = "".join(char for char in word if char.isalnum() or char in "_-+")[:_MAX_KIND_CHARS]
         if word in self._unusable or len(self._unusable) < _MAX_KINDS:
             self._unusable[word] += 1
+
+
+def _read_value(kind: HashKind, text: str, videos: dict[bytes, bytes]) -> bytes | None:
+    """Read one written hash, or a video, whose frames are put to the others; None for what is none."""
+    if kind is not HashKind.VPDQ:
+        return read_hash(kind, text)
+    try:
+        video = read_video(text)
+    except MalformedError:
+        return None
+    if video is None:
+        return None
+    videos[video.name] = video.frames
+    return video.name
 
 
 def name_record(*parts: str) -> bytes:

@@ -162,7 +162,9 @@ class SyncRun:
                 continue
             if isinstance(result, Snapshot):
                 return await self._take_snapshot(result)
-            await self._take_page(result)
+            failure = await self._take_page(result)
+            if failure is not None:
+                return failure
             if result.is_last:
                 self._synced = replace(self._synced, is_complete=True)
                 return None
@@ -194,10 +196,11 @@ class SyncRun:
                 await self._stop.wait()
         return self._stop.is_set()
 
-    async def _take_page(self, page: Page) -> None:
-        self._holder = await take_page(
-            self._tools.database, self._holder, page, lease_until=self._lease_until()
-        )
+    async def _take_page(self, page: Page) -> SourceFailure | None:
+        holder = await take_page(self._tools.database, self._holder, page, lease_until=self._lease_until())
+        if isinstance(holder, SourceFailure):
+            return holder
+        self._holder = holder
         self._checkpoint = page.checkpoint
         self._synced = replace(
             self._synced,
@@ -207,6 +210,7 @@ class SyncRun:
         self._total = page.total if self._total is None else self._total
         if self._options.on_page is not None:
             self._options.on_page(self._synced.records, self._total)
+        return None
 
     async def _take_snapshot(self, snapshot: Snapshot) -> SourceFailure | None:
         if self._source.purpose == "allow" and set(snapshot.parsed.listed.rows) - {HashKind.SHA256}:

@@ -31,7 +31,12 @@ _FIRST: Final = 10  # Zero is not taken.
 STALE_AFTER: Final = timedelta(days=30)
 """Removals are told for so long."""
 _REMOVED: Final = frozenset({"withdrawn", "deleted"})
-_KINDS: Final = {"imagepdq": HashKind.PDQ, "videomd5": HashKind.MD5, "imagemd5": HashKind.MD5}
+_KINDS: Final = {
+    "imagepdq": HashKind.PDQ,
+    "videomd5": HashKind.MD5,
+    "imagemd5": HashKind.MD5,
+    "videovpdq": HashKind.VPDQ,
+}
 _MAX_TOKEN_CHARS: Final = 4_096
 _MILLISECONDS_FROM: Final = 100_000_000_000  # In seconds that is the year 5138.
 

@@ -11,11 +11,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from db import hashlists, list_records, list_sources
+from db import hashlists, list_records, list_sources, list_videos
 from db.hash_blocks import Changed, change_blocks
 from relay.sources.model import FailureKind, SourceFailure
 from scanner.hashlist import build_update
 from scanner.hashtable import HashKind, HashTable, unpack_rows
+from scanner.listvideos import MAX_LIST_FRAMES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +34,7 @@ class LeaseLostError(Exception):
 
 
 class _UnfitError(Exception):
-    """A file must not become the list; the transaction is undone."""
+    """A file or a page must not become the list; the transaction is undone."""
 
     def __init__(self, failure: SourceFailure) -> None:
         super().__init__(failure.detail)
@@ -57,7 +58,9 @@ class Holder:
     unusable: dict[str, int]
 
 
-async def take_page(database: Database, holder: Holder, page: Page, *, lease_until: datetime) -> Holder:
+async def take_page(
+    database: Database, holder: Holder, page: Page, *, lease_until: datetime
+) -> Holder | SourceFailure:
     """Store the records of a page and move the checkpoint on, both or neither.
 
     Raises:
@@ -68,21 +71,26 @@ async def take_page(database: Database, holder: Holder, page: Page, *, lease_unt
     unusable = {} if page.begins_anew else dict(holder.unusable)
     for word, count in page.unusable.items():
         unusable[word] = unusable.get(word, 0) + count
-    async with database.transaction() as conn:
-        is_ours = await list_sources.advance_source(
-            conn,
-            holder.list_id,
-            worker=holder.worker,
-            checkpoint=page.checkpoint,
-            generation=generation,
-            unusable=unusable,
-            lease_until=lease_until,
-        )
-        if not is_ours:
-            raise LeaseLostError
-        await list_records.put_records(conn, holder.list_id, page.records, generation=generation)
-        if page.ends_anew:
-            await list_records.prune_records(conn, holder.list_id, generation=generation)
+    try:
+        async with database.transaction() as conn:
+            is_ours = await list_sources.advance_source(
+                conn,
+                holder.list_id,
+                worker=holder.worker,
+                checkpoint=page.checkpoint,
+                generation=generation,
+                unusable=unusable,
+                lease_until=lease_until,
+            )
+            if not is_ours:
+                raise LeaseLostError
+            await list_records.put_records(conn, holder.list_id, page.records, generation=generation)
+            if page.ends_anew:
+                await list_records.prune_records(conn, holder.list_id, generation=generation)
+            if any(one.videos for one in page.records):
+                await _check_frames(conn, holder.list_id)
+    except _UnfitError as error:
+        return error.failure
     return Holder(list_id=holder.list_id, worker=holder.worker, generation=generation, unusable=unusable)
 
 
@@ -182,7 +190,28 @@ async def _change(conn: Connection, list_id: int, parsed: ParsedList, *, accepts
             removed=[row.tobytes() for row in removed.get_rows(kind)],
         )
         total = Changed(added=total.added + done.added, removed=total.removed + done.removed)
+    names = {row.tobytes() for row in added.get_rows(HashKind.VPDQ)}
+    await list_videos.put_videos(conn, list_id, {name: parsed.videos[name] for name in names})
+    await list_videos.prune_videos(conn, list_id)
     return total
+
+
+async def _check_frames(conn: Connection, list_id: int) -> None:
+    """Bound what the videos of a list take in every process.
+
+    Raises:
+        _UnfitError: They have too many frames together.
+    """
+    if await list_videos.count_frames(conn, list_id) > MAX_LIST_FRAMES:
+        raise _UnfitError(_TOO_MANY_FRAMES)
+
+
+_TOO_MANY_FRAMES: Final = SourceFailure(
+    kind=FailureKind.TOO_LARGE,
+    detail=f"The videos of the list have more than {MAX_LIST_FRAMES:,} frames together, which is more "
+    "than can be held in memory. What came before is kept and matched; nothing more is fetched. Take a part "
+    "of the list, by a tag for instance, under another name.",
+)
 
 
 def _describe_loss(lost: int, known: int) -> SourceFailure:

@@ -46,6 +46,9 @@ _KINDS: Final = {
     "hash_video_md5": HashKind.MD5,
     "hash_sha1": HashKind.SHA1,
     "hash_sha256": HashKind.SHA256,
+    "hash_video_sha256": HashKind.SHA256,
+    "hash_vpdq": HashKind.VPDQ,
+    "hash_video_vpdq": HashKind.VPDQ,
 }
 _DISPUTED: Final = "NON_MALICIOUS"
 _MAX_CURSOR_CHARS: Final = 2_048

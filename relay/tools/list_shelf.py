@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from db import block_digests, hashlists, noisy
+from db import block_digests, hashlists, list_videos, noisy
+from db.errors import DatabaseError
 from db.noisy import NoiseState
 from db.pool import snapshot
-from scanner.hashlist import HashList, Purpose
+from scanner.hashlist import PDQ_BYTES, HashList, Purpose, VideoHashes
 from scanner.hashtable import EMPTY_TABLE, HashKind, HashTable, unpack_rows
 from scanner.indexfile import Base, BaseWriter
 from scanner.labels import Category
@@ -52,6 +53,7 @@ class _Held:
         contents: Everything in the list.
         withdrawn: What this instance does not want of it.
         effective: What is left.
+        videos: Those among what is left, with their frames.
         is_kept: The contents lie in the cache.
     """
 
@@ -59,6 +61,7 @@ class _Held:
     contents: Contents
     withdrawn: tuple[tuple[str, bytes], ...]
     effective: Contents
+    videos: tuple[VideoHashes, ...] = ()
     is_kept: bool
 
 
@@ -95,14 +98,13 @@ class ListShelf:
             stored = await hashlists.list_lists(conn)
             suspended = await _find_suspended(conn)
             for one in stored:
-                held[one.id] = await self._load_one(conn, one)
+                held[one.id] = await self._add_videos(conn, one.id, await self._load_one(conn, one))
         is_changed = self._versions(self._held) != self._versions(held)
         self._held = held
         if is_changed:
             await self._prune()
         return tuple(
-            _build_list(one, held[one.id].effective, suspended=suspended.get(one.name, frozenset()))
-            for one in stored
+            _build_list(one, held[one.id], suspended=suspended.get(one.name, frozenset())) for one in stored
         )
 
     async def compact(self) -> bool:
@@ -115,7 +117,8 @@ class ListShelf:
             if self._cache is None or not one.is_kept or one.contents.changes <= MAX_CHANGES:
                 continue
             contents = await asyncio.to_thread(self._cache.rebase, one.contents)
-            self._held[list_id] = await self._hold(list_id, one.version, contents, one.withdrawn)
+            held = await self._hold(list_id, one.version, contents, one.withdrawn)
+            self._held[list_id] = replace(held, videos=one.videos)
             is_changed = True
         if is_changed:
             await self._prune()
@@ -179,6 +182,26 @@ class ListShelf:
             version=version, contents=contents, withdrawn=withdrawn, effective=effective, is_kept=is_kept
         )
 
+    async def _add_videos(self, conn: Connection, list_id: int, held: _Held) -> _Held:
+        """Put the frames of its videos to a version; what the one before has is not read again.
+
+        Raises:
+            DatabaseError: The frames of a video are not there.
+        """
+        before = self._held.get(list_id)
+        if before is held:
+            return held
+        known = {} if before is None else {one.id: one for one in before.videos}
+        names = [row.tobytes() for row in held.effective.rows_between(HashKind.VPDQ, b"", None)]
+        fresh = [name for name in names if name.hex() not in known]
+        async for name, frames in list_videos.read_videos(conn, list_id, fresh):
+            rows = np.frombuffer(frames, np.uint8).reshape(-1, PDQ_BYTES)
+            known[name.hex()] = VideoHashes(id=name.hex(), frames=rows)
+        if any(name.hex() not in known for name in names):
+            # A list without some of its videos would look whole.
+            raise DatabaseError("the frames of a listed video are not there")
+        return replace(held, videos=tuple(known[name.hex()] for name in names))
+
     async def _prune(self) -> None:
         if self._cache is None or not self._prunes:
             return
@@ -215,14 +238,15 @@ async def _find_suspended(conn: Connection) -> dict[str, frozenset[str]]:
     return {name: frozenset(found) for name, found in entries.items()}
 
 
-def _build_list(stored: StoredHashList, contents: Contents, *, suspended: frozenset[str]) -> HashList:
+def _build_list(stored: StoredHashList, held: _Held, *, suspended: frozenset[str]) -> HashList:
+    contents = held.effective
     return HashList(
         name=stored.name,
         version=stored.version,
         category=Category(stored.category),
-        table=contents.base.table,
-        added=contents.added,
-        removed=contents.removed,
+        table=_without_videos(contents.base.table),
+        added=_without_videos(contents.added),
+        removed=_without_videos(contents.removed),
         index=contents.base.index,
         distance=stored.distance,
         min_quality=stored.min_quality,
@@ -232,7 +256,15 @@ def _build_list(stored: StoredHashList, contents: Contents, *, suspended: frozen
         purpose=Purpose(stored.purpose),
         digest=contents.digest,
         suspended=suspended,
+        videos=held.videos,
     )
+
+
+def _without_videos(table: HashTable) -> HashTable:
+    """Leave the names of videos out, which are nothing to compare with."""
+    if HashKind.VPDQ not in table.rows:
+        return table
+    return HashTable(rows={kind: rows for kind, rows in table.rows.items() if kind is not HashKind.VPDQ})
 
 
 def _build_table(values: Iterable[tuple[str, bytes]]) -> HashTable:

@@ -42,7 +42,7 @@ async def test_a_list_comes_back_as_it_was_imported(database: Database) -> None:
         assert stored is not None
         assert (stored.id, stored.entries, stored.imported_at, stored.withdrawn_at) == (
             list_id,
-            20,
+            5 * len(KIND_WIDTHS),
             NOW,
             None,
         )

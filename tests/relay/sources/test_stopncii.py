@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from db import list_videos
+from relay.sources import taking
 from relay.sources.model import FailureKind, SourceKind
+from relay.tools.list_shelf import ListShelf
 from tests.fediverse.clock import START
+from tests.listed_videos import name_of, write_frames
 from tests.lists_servers import Fault, Hash
 from tests.lists_servers.stopncii import FUNCTION_KEY, SUBSCRIPTION_KEY
 from tests.relay.sources.parts import md5, pdq
@@ -53,6 +58,44 @@ async def test_pictures_and_videos_are_taken_and_the_rest_is_counted(
     await sync(fetching)
     assert await fetching.listed() == {*listed("a", "b"), ("md5", md5("v"))}
     assert (await fetching.source()).unusable == {"imagephotodna": 1}
+
+
+async def test_a_video_by_its_frames_is_taken_and_goes_when_it_is_withdrawn(
+    fetching: Fetching, stopncii: StopNciiServer
+) -> None:
+    await add(fetching, stopncii)
+    texts = [json.dumps(write_frames([pdq(f"{name}{place}") for place in range(4)])) for name in "vw"]
+    videos = [name_of(text) for text in texts]
+    stopncii.put(
+        *(Hash(kind="VideoVPDQ", value=text, at=LONG_AGO + place) for place, text in enumerate(texts)),
+        Hash(kind="VideoVPDQ", value="no video", at=LONG_AGO + 2),
+    )
+    await sync(fetching)
+    assert await fetching.listed() == {("vpdq", one.name) for one in videos}
+    assert (await fetching.source()).unusable == {"unreadable": 1}
+    (loaded,) = await ListShelf().load(fetching.database)
+    assert {one.frames.tobytes() for one in loaded.videos} == {one.frames for one in videos}
+    stopncii.put(Hash(kind="VideoVPDQ", value=texts[0], at=int(START.timestamp()), status="Withdrawn"))
+    await sync(fetching)
+    (loaded,) = await ListShelf().load(fetching.database)
+    assert [one.id for one in loaded.videos] == [videos[1].name.hex()]
+    async with fetching.database.connection() as conn:
+        assert await list_videos.count_frames(conn, (await fetching.source()).list_id) == 4
+
+
+async def test_videos_beyond_what_memory_holds_are_not_taken(
+    fetching: Fetching, stopncii: StopNciiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "MAX_LIST_FRAMES", 6)
+    await add(fetching, stopncii)
+    stopncii.page_size = 1
+    for number in range(2):
+        text = json.dumps(write_frames([pdq(f"{number}{place}") for place in range(4)]))
+        stopncii.put(Hash(kind="VideoVPDQ", value=text, at=LONG_AGO + number))
+    synced = await fetching.sync()
+    assert synced.failure is not None
+    assert synced.failure.kind is FailureKind.TOO_LARGE
+    assert len(await fetching.listed()) == 1
 
 
 async def test_what_somebody_withdraws_is_gone_with_the_next_fetch(
