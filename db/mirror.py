@@ -133,6 +133,17 @@ async def count_received(conn: Connection, *, issuer: str, since: datetime) -> d
     return {row["hour"]: int(row["count"]) for row in rows}
 
 
+_FIND_LAST_RECEIVED: Final = """-- find_last_received
+SELECT max(m.received_at) FROM mirror AS m WHERE m.issuer = $1
+"""
+
+
+async def find_last_received(conn: Connection, issuer: str) -> datetime | None:
+    """Find when an issuer was last heard of, by whatever way; None if it never was."""
+    last: datetime | None = await conn.fetchval(_FIND_LAST_RECEIVED, issuer)
+    return last
+
+
 _COUNT_ALL: Final = """-- count_all
 SELECT count(*) FROM (SELECT FROM mirror LIMIT $1) AS m
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -50,6 +51,21 @@ RETURNING p.actor
 async def set_cursor(conn: Connection, actor: str, *, expected: int | None, to: int, now: datetime) -> bool:
     """Move on in a peer's feed, in the transaction that stores what was read; False if another reader did."""
     return await conn.fetchval(_SET_CURSOR, actor, expected, to, now) is not None
+
+
+_NOTE_LOSS: Final = """-- note_loss
+UPDATE peers AS p SET lost_past_at = $2
+WHERE p.actor = $1 AND (p.lost_past_at IS NULL OR p.lost_past_at <= $3)
+RETURNING p.actor
+"""
+
+LOSSES_EVERY: Final = timedelta(days=30)
+"""How often a peer may lose its past and be excused for what it cannot show of before."""
+
+
+async def note_loss(conn: Connection, actor: str, *, now: datetime) -> bool:
+    """Note that a peer lost a part of its past; False if it did not long ago, and is not excused again."""
+    return await conn.fetchval(_NOTE_LOSS, actor, now, now - LOSSES_EVERY) is not None
 
 
 _SET_ALERTS: Final = """-- set_alerts

@@ -55,6 +55,8 @@ class Peer:
         our_follow: The id of our Follow.
         feed_cursor: Up to where its feed was read; None before the first time.
         feed_read_at: When that was.
+        lost_past_at: When it lost a part of its past, as one does that was set up anew from a copy; once in a
+            month at the most.
         alerts: The categories for which alerts are exchanged.
         alert_key: The key of the pair that they are sealed with, 32 bytes.
     """
@@ -76,6 +78,7 @@ class Peer:
     our_follow: str = ""
     feed_cursor: int | None = None
     feed_read_at: datetime | None = None
+    lost_past_at: datetime | None = None
     alerts: tuple[str, ...] = ()
     alert_key: bytes | None = None
 
@@ -83,7 +86,7 @@ class Peer:
 _PEER: Final = """
     p.actor, p.domain, p.tier, p.key_id, p.multikey, p.added_at, p.updated_at, p.note, p.inbox, p.api_url,
     p.trust_group, p.they_follow, p.their_follow, p.we_follow, p.our_follow, p.feed_cursor, p.feed_read_at,
-    p.alerts, p.alert_key
+    p.lost_past_at, p.alerts, p.alert_key
 """
 
 _PUT_PEER: Final = """-- put_peer

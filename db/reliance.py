@@ -27,6 +27,7 @@ class Reliance:
         audit_rate: The rate at which the coin was tossed, in [0, 1].
         due_at: When to audit; None where the coin said no.
         is_urgent: What is new about the media chose it: it is made whoever else has scanned the bytes.
+        asked_at: Since when the issuer is asked for what it owes us about its word; None if it was not yet.
     """
 
     id: int
@@ -40,11 +41,12 @@ class Reliance:
     audit_rate: float
     due_at: datetime | None
     is_urgent: bool
+    asked_at: datetime | None
 
 
 _RELIANCE: Final = """
     r.id, r.sha256, r.issuer, r.profile, r.key_id, r.attestation_id, r.url, r.relied_at, r.audit_rate,
-    r.due_at, r.is_urgent
+    r.due_at, r.is_urgent, r.asked_at
 """
 
 _NOTE_RELIANCE: Final = """-- note_reliance
@@ -91,7 +93,7 @@ async def note_reliance(
 _RENEW_RELIANCE: Final = """-- renew_reliance
 UPDATE reliance AS r
 SET key_id = $4, attestation_id = $5, url = $6, relied_at = $7, audit_rate = $8, due_at = $9,
-    is_urgent = $10, worker = NULL, outcome = NULL, finished_at = NULL, ground = NULL
+    is_urgent = $10, asked_at = NULL, worker = NULL, outcome = NULL, finished_at = NULL, ground = NULL
 WHERE r.sha256 = $1 AND r.issuer = $2 AND r.profile = $3
     AND r.finished_at IS NOT NULL AND r.attestation_id <> $5
 RETURNING r.id
@@ -177,13 +179,17 @@ async def make_due(conn: Connection, sha256: bytes, *, now: datetime) -> int:
 
 
 _PUT_OFF: Final = """-- put_off
-UPDATE reliance AS r SET due_at = $2 WHERE r.id = $1 AND r.finished_at IS NULL RETURNING r.id
+UPDATE reliance AS r SET due_at = $2, asked_at = coalesce(r.asked_at, $3)
+WHERE r.id = $1 AND r.finished_at IS NULL
+RETURNING r.id
 """
 
 
-async def put_off(conn: Connection, reliance_id: int, *, until: datetime) -> bool:
-    """Put an audit off; False if it was finished meanwhile."""
-    return await conn.fetchval(_PUT_OFF, reliance_id, until) is not None
+async def put_off(
+    conn: Connection, reliance_id: int, *, until: datetime, asked_at: datetime | None = None
+) -> bool:
+    """Put an audit off, and note since when its issuer is asked; False if it was finished meanwhile."""
+    return await conn.fetchval(_PUT_OFF, reliance_id, until, asked_at) is not None
 
 
 _NEXT_AUDIT: Final = """-- next_audit

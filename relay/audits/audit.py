@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from db import canaries, mirror, reliance
 from relay.audits.canaries import judge_canary
-from relay.audits.judging import Judged
+from relay.audits.judging import PATIENCE, Judged, judge_silence
 from relay.audits.openings import judge_confirmed
-from relay.audits.states import PATIENCE, find_state
+from relay.audits.states import find_state
+from relay.exchange.client import PeerFailure
 from relay.exchange.comparing import compare_report, has_objection, is_agreement
 from relay.exchange.intake import Rejected, admit
 from relay.exchange.standings import count_groups
-from relay.exchange.weighing import Given, Ground, weigh_audit
+from relay.exchange.weighing import Given, weigh_audit
 from relay.model import Door
 from relay.revisit import follow_up, look_again
 from relay.stages.gather import recall_words
@@ -72,7 +73,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutOff:
-    """It cannot be made yet."""
+    """It cannot be made yet.
+
+    Attributes:
+        has_asked: The peer was asked for what it owes us, and brought nothing so far.
+    """
+
+    has_asked: bool = False
 
 
 AuditResult: TypeAlias = Ended | PutOff
@@ -88,7 +95,9 @@ async def audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
     now = tools.line.clock.now()
     if isinstance(result, PutOff):
         async with tools.line.database.connection() as conn:
-            await reliance.put_off(conn, due.id, until=now + _TRY_AGAIN)
+            await reliance.put_off(
+                conn, due.id, until=now + _TRY_AGAIN, asked_at=now if result.has_asked else None
+            )
         return result
     async with tools.line.database.connection() as conn:
         # Where the word was weighed, that is noted already.
@@ -110,7 +119,8 @@ async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
         return Ended(outcome=_SKIPPED)
     line = tools.line
     outcome = await look_again(due.sha256, tools=line, url=due.url, retained=tools.peers.retained)
-    if outcome is None:
+    if outcome is None or outcome.retry:
+        # They cannot be had, or nothing of ours can look at them now.
         is_over = line.clock.now() - due.relied_at >= PATIENCE
         return Ended(outcome=_LOST) if is_over else PutOff()
     door = Door.INBOX if due.url else Door.GATEWAY
@@ -119,6 +129,10 @@ async def _audit(due: Reliance, *, tools: AuditTools) -> AuditResult:
     if report is None:
         # A person has ruled on these bytes, which says nothing about anybody's scanner.
         return Ended(outcome=Audited.NOT_COMPARABLE.value)
+    scanning = line.scans.scanning
+    if outcome.evidence.state_digest not in {scanning.state_digest, scanning.local_digest}:
+        # Lists or models were swapped while we looked: the report is not of the scanner that we have now.
+        return PutOff()
     result = await _weigh(due, report, tools=tools)
     if isinstance(result, Ended):
         await learn(report, words, due.sha256, tools=tools.peers)
@@ -155,13 +169,13 @@ async def _weigh_canary(due: Reliance, *, tools: AuditTools) -> AuditResult:
     word = await _find_word(due, tools=tools)
     if word is None:
         return Ended(outcome=_RESCANNED)
-    judged = await judge_canary(word, relied_at=due.relied_at, tools=tools.peers)
+    judged = await judge_canary(word, asked_at=due.asked_at, tools=tools.peers)
     return await _conclude(due, judged, tools=tools)
 
 
 async def _conclude(due: Reliance, judged: Judged | None, *, tools: AuditTools) -> AuditResult:
     if judged is None:
-        return PutOff()
+        return PutOff(has_asked=True)
     given = Given(
         sha256=due.sha256,
         issuer=due.issuer,
@@ -200,11 +214,9 @@ async def _judge(
     """Compare with what the peer says its scanner was and made of it; None while it may still say so."""
     ours = tools.line.scans.scanning.published_state.document
     if not has_objection(report):
-        return await judge_confirmed(word, report, ours=ours, relied_at=due.relied_at, tools=tools.peers)
+        return await judge_confirmed(word, report, ours=ours, asked_at=due.asked_at, tools=tools.peers)
     theirs = await find_state(word, tools=tools.peers)
-    if theirs is not None:
-        return Judged(audited=compare_report(report, ours=ours, theirs=theirs))
-    if tools.line.clock.now() - due.relied_at < PATIENCE:
-        return None
-    # Whoever never says what it scanned with could not be held to anything it attests.
-    return Judged(audited=Audited.DISAGREES, ground=Ground.UNOPENED)
+    if isinstance(theirs, PeerFailure):
+        # Whoever never says what it scanned with could not be held to anything it attests.
+        return await judge_silence(word, theirs, asked_at=due.asked_at, tools=tools.peers)
+    return Judged(audited=compare_report(report, ours=ours, theirs=theirs))

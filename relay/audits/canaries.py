@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from db import canaries, peers, reliance
+from db import canaries, reliance
 from relay.audits.judging import Judged, judge_silence
-from relay.audits.states import PATIENCE, find_state
+from relay.audits.states import find_state
+from relay.exchange.client import PeerFailure
 from relay.exchange.weighing import Ground
 from relay.trust import Audited
 from scanner.canary import canary_list
@@ -54,29 +55,27 @@ async def note_attested(*, tools: PeerTools) -> int:
     return len(attested)
 
 
-async def judge_canary(word: MirroredAttestation, *, relied_at: datetime, tools: PeerTools) -> Judged | None:
+async def judge_canary(
+    word: MirroredAttestation, *, asked_at: datetime | None, tools: PeerTools
+) -> Judged | None:
     """Judge a peer that attested a canary; None while it may still say what its scanner was.
 
     Args:
         word: What it attested.
-        relied_at: Since when it may be asked.
+        asked_at: Since when it is asked; None before the first time.
         tools: Asks it.
 
     Raises:
         DatabaseError: It cannot be known.
     """
-    theirs = await find_state(word, tools=tools)
-    if theirs is not None:
-        audited = Audited.CONTRADICTS if knows_canary(theirs) else Audited.NOT_COMPARABLE
-        return Judged(audited=audited, ground=Ground.CANARY)
-    now = tools.clock.now()
-    if now - relied_at < PATIENCE:
-        return None
-    async with tools.database.connection() as conn:
-        peer = await peers.find_peer(conn, word.issuer)
-    if peer is None:
+    if not tools.profiles.covers(word.profile):
+        # Under another policy it need not look for what canaries are taken for.
         return Judged(audited=Audited.NOT_COMPARABLE, ground=Ground.CANARY)
-    return judge_silence(peer, has_answered=False, now=now)
+    theirs = await find_state(word, tools=tools)
+    if isinstance(theirs, PeerFailure):
+        return await judge_silence(word, theirs, asked_at=asked_at, tools=tools)
+    audited = Audited.CONTRADICTS if knows_canary(theirs) else Audited.NOT_COMPARABLE
+    return Judged(audited=audited, ground=Ground.CANARY)
 
 
 def knows_canary(theirs: Mapping[str, Any]) -> bool:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from db import peers
 from relay.audits.judging import CONFIRMED, Judged, judge_silence
-from relay.audits.states import PATIENCE, find_state
+from relay.audits.states import find_state
 from relay.exchange.client import PeerFailure, PeerFailureReason
-from relay.exchange.commitments import find_commitment, find_comparable, weigh_opening
+from relay.exchange.commitments import find_commitment, find_comparable, is_opening, weigh_opening
 from relay.exchange.weighing import Ground
 from relay.trust import Audited
 
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from db.mirror import MirroredAttestation
+    from db.peers import Peer
     from relay.exchange.peer_tools import PeerTools
     from scanner.report import Report
 
-_SILENT: Final = frozenset(
-    {PeerFailureReason.NO_API, PeerFailureReason.UNREACHABLE, PeerFailureReason.UNVERIFIED}
-)
+_QUESTIONS: Final = 2
+"""The signature of an answer does not cover the question. Where something on the way has mixed up two
+answers, asking again shows it; whoever committed to nothing of the kind has no other answer."""
+
+_NO_OPENING: Final = PeerFailure(reason=PeerFailureReason.MALFORMED, detail="not an opening")
 
 
 async def judge_confirmed(
@@ -34,7 +37,7 @@ async def judge_confirmed(
     report: Report,
     *,
     ours: Mapping[str, Any],
-    relied_at: datetime,
+    asked_at: datetime | None,
     tools: PeerTools,
 ) -> Judged | None:
     """Judge a word that our scan confirms by the scores behind it; None while the peer may still show them.
@@ -45,7 +48,7 @@ async def judge_confirmed(
         word: What the peer attested.
         report: What we found, which is nothing.
         ours: The description of our scanner as it was then.
-        relied_at: Since when the peer may be asked.
+        asked_at: Since when the peer is asked; None before the first time.
         tools: Asks it.
 
     Raises:
@@ -56,22 +59,30 @@ async def judge_confirmed(
     commitment = None if peer is None else find_commitment(word, peer)
     if peer is None or commitment is None:
         return CONFIRMED
-    now = tools.clock.now()
     theirs = await find_state(word, tools=tools)
-    scores = {} if theirs is None else find_comparable(report.detectors, ours=ours, theirs=theirs)
-    if theirs is not None and not scores:
+    if isinstance(theirs, PeerFailure):
+        return await judge_silence(word, theirs, asked_at=asked_at, tools=tools)
+    scores = find_comparable(report.detectors, ours=ours, theirs=theirs)
+    if not scores:
         return CONFIRMED
-    opening = None if theirs is None else await tools.asker.opening(peer, commitment)
-    if opening is None or isinstance(opening, PeerFailure):
-        if now - relied_at < PATIENCE:
-            return None
-        return judge_silence(peer, has_answered=_has_answered(opening), now=now)
-    audited = weigh_opening(opening, commitment, ours=scores)
-    if audited is Audited.AGREES:
-        return CONFIRMED
-    is_proof = audited is Audited.CONTRADICTS
-    return Judged(audited=audited, ground=Ground.OPENING if is_proof else Ground.SCORES)
+    shown = await _ask(peer, commitment, scores, tools=tools)
+    if isinstance(shown, PeerFailure):
+        return await judge_silence(word, shown, asked_at=asked_at, tools=tools)
+    return shown
 
 
-def _has_answered(failure: PeerFailure | None) -> bool:
-    return failure is not None and failure.reason not in _SILENT
+async def _ask(
+    peer: Peer, commitment: bytes, ours: Mapping[str, int], *, tools: PeerTools
+) -> Judged | PeerFailure:
+    for _ in range(_QUESTIONS):
+        opening = await tools.asker.opening(peer, commitment)
+        if isinstance(opening, PeerFailure):
+            return opening
+        audited = weigh_opening(opening, commitment, ours=ours)
+        if audited is Audited.AGREES:
+            return CONFIRMED
+        if audited is not Audited.CONTRADICTS:
+            return Judged(audited=audited, ground=Ground.SCORES)
+        if not is_opening(opening):
+            return _NO_OPENING
+    return Judged(audited=Audited.CONTRADICTS, ground=Ground.OPENING)

@@ -105,6 +105,19 @@ def find_comparable(
     return _name_scores(same)
 
 
+def is_opening(answer: bytes) -> bool:
+    """Tell whether an answer has the form of an opening at all, of whatever it is one."""
+    try:
+        document = parse_json_object(answer, max_bytes=MAX_OPENING_BYTES, max_depth=_MAX_DEPTH)
+    except MalformedError:
+        return False
+    return (
+        document.keys() == {"salt2", "scores"}
+        and isinstance(document["salt2"], str)
+        and isinstance(document["scores"], dict)
+    )
+
+
 def weigh_opening(opening: bytes, commitment: bytes, *, ours: Mapping[str, int]) -> Audited:
     """Decide what an opening that a peer signed says about it.
 

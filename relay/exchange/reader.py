@@ -238,6 +238,7 @@ class FeedReader:
                 _log.warning("feed_gap peer=%s from=%s to=0", peer.domain, peer.feed_cursor)
                 async with self._tools.database.connection() as conn:
                     await peering.set_cursor(conn, peer.actor, expected=peer.feed_cursor, to=0, now=now)
+                    await peering.note_loss(conn, peer.actor, now=now)
             case _:
                 pass
         return Turn(is_failure=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +14,10 @@ from db.mirror import MirroredAttestation
 from db.peers import Tier
 from relay.audits.audit import PATIENCE, AuditTools, Ended, PutOff, audit
 from relay.audits.worker import AuditWorker, decide_nap
+from relay.exchange.client import PeerFailureReason
 from relay.exchange.intake import admit
 from relay.model import EvidenceBasis, MediaDecision
+from relay.revisit import look_again
 from relay.stages.rely import AUDIT_WITHIN, URGENT_WITHIN
 from relay.trust import SHARED_FLOOR, Standing
 from signatures.attestation import parse_attestation
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from db.pool import Connection, Database
     from db.reliance import Reliance
     from relay.audits.audit import AuditResult
+    from relay.model import MediaOutcome
     from scanner.scan import Scanner
     from tests.relay.exchange.trusting import CostlyDetector
 
@@ -253,11 +256,41 @@ async def test_a_peer_that_never_says_what_it_scanned_with_disagrees_in_the_end(
 ) -> None:
     await _rely_on(relay, alpha, 1)
     relay.detector.score = 950
-    assert await _audit(relay) == PutOff()
+    assert await _audit(relay) == PutOff(has_asked=True)
     assert (await _credit(relay, alpha)).audits == trusted().audits
     relay.clock.advance(PATIENCE)
     assert await _audit(relay) == Ended(outcome="disagrees")
     assert (await _credit(relay, alpha)).audits == trusted().audits + 1
+
+
+async def test_a_peer_that_is_away_for_days_is_not_blamed_for_what_our_scan_found(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    relay.answering.refusal = PeerFailureReason.UNREACHABLE
+    await _rely_on(relay, alpha, 1)
+    relay.detector.score = 950
+    before = await _credit(relay, alpha)
+    assert await _audit(relay) == PutOff(has_asked=True)
+    relay.clock.advance(PATIENCE)
+    assert await _audit(relay) == Ended(outcome="not_comparable")
+    assert await _credit(relay, alpha) == before
+
+
+async def test_a_report_of_lists_that_were_swapped_meanwhile_is_compared_with_nothing(
+    relay: Trusting, alpha: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _rely_on(relay, alpha, 1, state=_open_state(relay, alpha))
+    relay.detector.score = 950
+
+    async def look_while_lists_change(*given: Any, **named: Any) -> MediaOutcome | None:
+        outcome = await look_again(*given, **named)
+        relay.scanning.salt_anew()
+        return outcome
+
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.audits.audit.look_again", look_while_lists_change)
+        assert await _audit(relay) == PutOff()
+    assert await _audit(relay) == Ended(outcome="disagrees")
 
 
 async def test_what_a_peer_says_of_its_scanner_is_asked_for_once(relay: Trusting, alpha: Issuer) -> None:

@@ -15,7 +15,7 @@ from db.mirror import MirroredAttestation
 from db.peers import Following, Tier
 from relay.audits.audit import AuditTools, Ended, PutOff, audit
 from relay.audits.canaries import knows_canary, note_attested
-from relay.audits.states import PATIENCE
+from relay.audits.judging import PATIENCE
 from relay.exchange.client import PeerFailureReason
 from relay.exchange.commitments import Commitment, build_commitment
 from relay.exchange.intake import admit
@@ -168,10 +168,74 @@ async def test_a_peer_that_refuses_for_a_day_to_open_what_it_signed_disagrees(
     state = _open_state(relay, alpha)
     await _let_go(relay, alpha, 1, state_sha256=state, scan_commitment=_commit(OURS).digest)
 
-    assert await _audit(relay) == PutOff()
+    assert await _audit(relay) == PutOff(has_asked=True)
     relay.clock.advance(PATIENCE)
     assert await _audit(relay) == Ended(outcome="disagrees")
     assert await _grounds(relay, alpha) == {"unopened": 1}
+
+
+async def test_that_we_were_away_ourselves_is_no_patience_of_the_peer(relay: Trusting, alpha: Issuer) -> None:
+    relay.answering.refusal = PeerFailureReason.BUSY
+    made = _commit(OURS)
+    await _let_go(relay, alpha, 1, state_sha256=_open_state(relay, alpha), scan_commitment=made.digest)
+
+    relay.clock.advance(2 * PATIENCE)
+    await _read_feed(relay, alpha)
+    # Everybody who was away asks at once, and is asked to come later.
+    assert await _audit(relay) == PutOff(has_asked=True)
+    relay.answering.openings[made.digest] = made.opening
+    assert await _audit(relay) == Ended(outcome="agrees")
+
+
+async def test_what_a_peer_need_not_keep_any_more_is_asked_for_in_vain(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    state = _open_state(relay, alpha)
+    await _let_go(relay, alpha, 1, state_sha256=state, scan_commitment=_commit(OURS).digest)
+
+    relay.clock.advance(timedelta(days=8))
+    assert await _audit(relay) == PutOff(has_asked=True)
+    relay.clock.advance(PATIENCE)
+    assert await _audit(relay) == Ended(outcome="not_comparable")
+
+
+async def test_a_peer_set_up_anew_from_a_copy_is_excused_for_what_it_lost_once_a_month(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    state = _open_state(relay, alpha)
+    for number in range(2):
+        await _let_go(relay, alpha, number, state_sha256=state, scan_commitment=_commit(number).digest)
+        relay.clock.advance(timedelta(minutes=1))
+        async with relay.database.connection() as conn:
+            is_excused = await peering.note_loss(conn, alpha.actor, now=relay.clock.now())
+        assert is_excused is (number == 0)
+        relay.clock.advance(timedelta(minutes=1))
+
+    assert [await _audit(relay) for _ in range(2)] == [PutOff(has_asked=True)] * 2
+    relay.clock.advance(PATIENCE)
+    assert [await _audit(relay) for _ in range(2)] == [
+        Ended(outcome="not_comparable"),
+        Ended(outcome="disagrees"),
+    ]
+
+
+async def test_two_answers_that_were_mixed_up_on_the_way_prove_nothing(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    made = _commit(OURS)
+    relay.answering.openings[made.digest] = made.opening
+    relay.answering.mixed_up.append(_commit(7).opening)
+    await _let_go(relay, alpha, 1, state_sha256=_open_state(relay, alpha), scan_commitment=made.digest)
+    assert await _audit(relay) == Ended(outcome="agrees")
+
+
+async def test_an_answer_that_is_no_opening_is_as_good_as_none(relay: Trusting, alpha: Issuer) -> None:
+    made = _commit(OURS)
+    relay.answering.openings[made.digest] = b'{"error":"Moved","where":"/api/v2"}'
+    await _let_go(relay, alpha, 1, state_sha256=_open_state(relay, alpha), scan_commitment=made.digest)
+    assert await _audit(relay) == PutOff(has_asked=True)
+    relay.answering.openings[made.digest] = made.opening
+    assert await _audit(relay) == Ended(outcome="agrees")
 
 
 async def test_a_peer_that_is_away_is_neither_blamed_nor_credited(relay: Trusting, alpha: Issuer) -> None:
@@ -180,20 +244,43 @@ async def test_a_peer_that_is_away_is_neither_blamed_nor_credited(relay: Trustin
     state = _open_state(relay, alpha)
     await _let_go(relay, alpha, 1, state_sha256=state, scan_commitment=_commit(OURS).digest)
 
+    assert await _audit(relay) == PutOff(has_asked=True)
     relay.clock.advance(PATIENCE)
     assert await _audit(relay) == Ended(outcome="not_comparable")
     assert await alpha.find_standing(relay.database) == before
 
 
-async def test_a_peer_whose_feed_is_read_all_the_time_is_not_away(relay: Trusting, alpha: Issuer) -> None:
+@pytest.mark.parametrize("reason", [PeerFailureReason.UNREACHABLE, PeerFailureReason.REFUSED])
+async def test_a_peer_whose_feed_is_read_all_the_time_is_not_away(
+    relay: Trusting, alpha: Issuer, reason: PeerFailureReason
+) -> None:
+    relay.answering.refusal = reason
+    state = _open_state(relay, alpha)
+    await _let_go(relay, alpha, 1, state_sha256=state, scan_commitment=_commit(OURS).digest)
+
+    assert await _audit(relay) == PutOff(has_asked=True)
+    relay.clock.advance(PATIENCE)
+    await _read_feed(relay, alpha)
+    assert await _audit(relay) == Ended(outcome="disagrees")
+
+
+async def test_a_peer_that_goes_on_attesting_is_not_away(relay: Trusting, alpha: Issuer) -> None:
     relay.answering.refusal = PeerFailureReason.UNREACHABLE
     state = _open_state(relay, alpha)
     await _let_go(relay, alpha, 1, state_sha256=state, scan_commitment=_commit(OURS).digest)
 
+    assert await _audit(relay) == PutOff(has_asked=True)
     relay.clock.advance(PATIENCE)
-    async with relay.database.connection() as conn:
-        await peering.set_cursor(conn, alpha.actor, expected=None, to=1, now=relay.clock.now() + AUDIT_WITHIN)
+    await _let_go(relay, alpha, 2, state_sha256=state)
     assert await _audit(relay) == Ended(outcome="disagrees")
+
+
+async def _read_feed(relay: Trusting, issuer: Issuer) -> None:
+    """Have read its feed a moment before the next audit."""
+    async with relay.database.connection() as conn:
+        await peering.set_cursor(
+            conn, issuer.actor, expected=None, to=1, now=relay.clock.now() + AUDIT_WITHIN
+        )
 
 
 async def test_scores_of_another_model_are_not_even_asked_for(relay: Trusting, alpha: Issuer) -> None:
@@ -247,10 +334,10 @@ async def _draw_canary(relay: Trusting) -> bytes:
     return picture
 
 
-async def _hear(relay: Trusting, issuer: Issuer, data: bytes, state: bytes) -> None:
+async def _hear(relay: Trusting, issuer: Issuer, data: bytes, state: bytes, **changes: object) -> None:
     """Come to know what a peer attests, as from its feed."""
     now = relay.clock.now()
-    word = issuer.attest(data, published=now, end_time=now + timedelta(days=7), state_sha256=state)
+    word = issuer.attest(data, published=now, end_time=now + timedelta(days=7), state_sha256=state, **changes)
     found = await admit(word, database=relay.database, now=now)
     assert isinstance(found, MirroredAttestation)
     async with relay.database.connection() as conn:
@@ -281,6 +368,18 @@ async def test_who_has_no_list_that_knows_canaries_lies_about_nothing(relay: Tru
 
     assert await _audit(relay) == Ended(outcome="not_comparable")
     assert await alpha.find_standing(relay.database) == before
+
+
+async def test_under_a_policy_of_its_own_a_peer_need_not_look_for_canaries(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    before = await alpha.find_tier(relay.database)
+    canary = await _draw_canary(relay)
+    another = "https://relay.alpha.example/profiles/models-only"
+    await _hear(relay, alpha, canary, _open_state(relay, alpha), profile=another)
+
+    assert await _audit(relay) == Ended(outcome="not_comparable")
+    assert await alpha.find_tier(relay.database) is before
 
 
 def test_only_the_very_list_of_canaries_counts(costly: tuple[Scanner, CostlyDetector]) -> None:

@@ -277,7 +277,10 @@ async def test_a_peer_that_lost_its_past_is_read_from_its_beginning(sides: Sides
 
     assert (await reading.turn()).is_failure
     assert (await reading.turn()) == Turn()
-    assert ((await sides.find_peer()).feed_cursor, await reading.count()) == (1, 1)
+    peer = await sides.find_peer()
+    assert (peer.feed_cursor, await reading.count()) == (1, 1)
+    # What it cannot show of before is not held against it.
+    assert peer.lost_past_at == sides.clock.now()
 
 
 async def test_a_full_page_says_that_there_is_more(sides: Sides, reading: Reading) -> None:

@@ -109,6 +109,7 @@ class Answering:
     words: dict[str, list[bytes]] = field(default_factory=dict)
     states: dict[bytes, JsonObject] = field(default_factory=dict)
     openings: dict[bytes, bytes] = field(default_factory=dict)
+    mixed_up: list[bytes] = field(default_factory=list)
     refusal: PeerFailureReason = PeerFailureReason.NOT_THERE
     asked: list[tuple[str, str]] = field(default_factory=list)
 
@@ -126,11 +127,11 @@ class Answering:
     async def state(self, peer: Peer, digest: bytes) -> JsonObject | PeerFailure:
         self.asked.append(("state", peer.domain))
         found = self.states.get(digest)
-        return PeerFailure(reason=PeerFailureReason.NOT_THERE) if found is None else found
+        return PeerFailure(reason=self.refusal) if found is None else found
 
     async def opening(self, peer: Peer, commitment: bytes) -> bytes | PeerFailure:
         self.asked.append(("opening", peer.domain))
-        found = self.openings.get(commitment)
+        found = self.mixed_up.pop() if self.mixed_up else self.openings.get(commitment)
         return PeerFailure(reason=self.refusal) if found is None else found
 
 
