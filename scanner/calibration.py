@@ -35,6 +35,7 @@ from scanner.classifier_precision import AUTO, Precision
 from scanner.errors import MalformedError
 from scanner.labels import Category
 from scanner.preprocess import PREPROCESS_VERSION
+from scanner.settings import CLASSIFIERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,9 @@ PERMILLE: Final = 1000
 MILLION: Final = 1_000_000
 FORBIDDEN: Final = frozenset({Category.CSAM_KNOWN, Category.NCII_KNOWN, Category.NCII_REPORTED})
 """These say that a verified list or a person's notice names the picture, which no model can know."""
+
+RESERVED: Final = frozenset({CLASSIFIERS, "allow-list", "exact-hash", "pdq", "vpdq"})
+"""Names of the other detectors: under one of them a classifier's answers would stand for theirs."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
@@ -162,8 +166,11 @@ def parse_calibration(data: bytes, *, is_draft: bool = False) -> Calibration:
     advisory = fields.get("advisory", True)
     if not isinstance(advisory, bool):
         _refuse("`advisory` must be true or false")
+    name = _matching(fields["name"], _NAME, "`name`", "lower-case letters, digits, dots and hyphens")
+    if name in RESERVED:
+        _refuse(f"`name` must not be {name}, which another detector is called; choose another name")
     return Calibration(
-        name=_matching(fields["name"], _NAME, "`name`", "lower-case letters, digits, dots and hyphens"),
+        name=name,
         version=_text(fields["version"], "`version`"),
         advisory=advisory,
         files=_files(fields["files"]),

@@ -126,7 +126,6 @@ def _digest(document: dict[str, object]) -> str:
 class ClassifierDetector:
     """A classifier with its calibration, as a detector (`scanner.detector.Detector`)."""
 
-    essential: Final = False
     need: Final = Need.PIXELS
     is_costly: Final = True
 
@@ -143,6 +142,11 @@ class ClassifierDetector:
         self.state: dict[str, object] = calibration.state | arithmetic | {"runtime": dict(classifier.runtime)}
         model = _digest(calibration.model_state | arithmetic)
         self.version = f"{calibration.version}+{model}.{_digest(self.state)}"
+
+    @property
+    def essential(self) -> bool:
+        """Whether it decides: then what it could not look at was not examined."""
+        return not self.advisory
 
     def detect(self, sample: Sample) -> DetectorResult:
         """Score the frames and report every label whose highest score reaches its threshold."""

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import shutil
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from scanner.calibration import CALIBRATION_NAME, MAX_CALIBRATION_BYTES, Calibration, parse_calibration
@@ -52,6 +53,8 @@ def read_calibration(folder: Path, *, is_draft: bool = False) -> Calibration:
             weights.
     """
     try:
+        if not (folder / CALIBRATION_NAME).is_file():
+            raise FileNotFoundError
         with (folder / CALIBRATION_NAME).open("rb") as file:
             calibration = parse_calibration(file.read(MAX_CALIBRATION_BYTES + 1), is_draft=is_draft)
     except OSError as error:
@@ -84,13 +87,15 @@ def copy_pinned(folder: Path, target: Path, calibration: Calibration) -> None:
     """Copy the pinned files, checking what was copied, so that what is loaded is what was checked.
 
     Raises:
-        MalformedError: a file is missing, too large, or has another digest.
+        MalformedError: a file is missing, no plain file, too large, or has another digest.
     """
     left = MAX_MODEL_BYTES
     for name in calibration.files:
         try:
-            size = (folder / name).stat().st_size
-            left -= size
+            found = (folder / name).stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise MalformedError(f"{name}, which {CALIBRATION_NAME} pins, is no plain file")
+            left -= found.st_size
             if left < 0:
                 raise MalformedError(f"the model is larger than {MAX_MODEL_BYTES:,} bytes")
             shutil.copyfile(folder / name, target / name)

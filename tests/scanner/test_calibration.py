@@ -1,17 +1,23 @@
 """A calibration is read strictly, for it decides what a model's word is worth."""
 
+import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanner.calibration import LabelRule, parse_calibration
+from scanner.calibration import RESERVED, LabelRule, parse_calibration
+from scanner.canary import canary_list
+from scanner.detectors import DETECTORS
 from scanner.embedded_classifier import get_embedded_calibration
 from scanner.errors import MalformedError
+from scanner.hashlist import HashList, Purpose, VideoHashes
 from scanner.labels import Category
 from scanner.preprocess import PREPROCESS_VERSION
+from scanner.settings import CLASSIFIERS, ScannerSettings
 
 
 def valid() -> dict[str, Any]:
@@ -70,6 +76,8 @@ RULE = "labels.nsfw."
         ("preprocess", "other-1", "measured with another"),
         ("name", "My Model", "name"),
         ("name", "", "name"),
+        ("name", "pdq", "another detector"),
+        ("name", "classifier", "another detector"),
         ("version", 7, "version"),
         ("version", "x" * 65, "version"),
         ("advisory", 1, "advisory"),
@@ -107,6 +115,22 @@ def test_what_is_wrong_is_named(path: str, value: object, word: str) -> None:
         parse_calibration(json.dumps(document).encode())
     assert word in str(caught.value)
     assert "calibration.json" in str(caught.value)
+
+
+def test_no_classifier_may_take_the_name_of_another_detector() -> None:
+    allowing = dataclasses.replace(
+        HashList.of(name="mine", version="1", category=Category.SPAM, entries=()), purpose=Purpose.ALLOW
+    )
+    frames = np.arange(64, dtype=np.uint8).reshape(2, 32)
+    films = dataclasses.replace(canary_list(), videos=(VideoHashes(id="a", frames=frames),))
+    others = {
+        one.name
+        for builder in DETECTORS
+        if builder.uses_lists
+        for one in builder.build(ScannerSettings(), (films, allowing))
+    }
+    assert others == RESERVED - {CLASSIFIERS}
+    assert {builder.name for builder in DETECTORS} <= RESERVED
 
 
 @pytest.mark.parametrize("key", sorted(valid()))

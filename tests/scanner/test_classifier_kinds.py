@@ -1,6 +1,7 @@
 """Zero-shot models and ONNX graphs score as their makers' own code does, and nothing unpinned is read."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,9 +195,23 @@ def of_another_size(folder: Path) -> None:
     pin(folder)
 
 
+def without_end(folder: Path) -> None:
+    write_onnx(folder)
+    pin(folder)
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").symlink_to("/dev/zero")
+
+
+def with_a_pipe(folder: Path) -> None:
+    write_onnx(folder)
+    os.mkfifo(folder / "calibration.json")
+
+
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
+        (without_end, "is no plain file"),
+        (with_a_pipe, "no readable calibration.json"),
         (damage_data, "model.onnx_data is not the file"),
         (point_outside, "external data must be pinned"),
         (point_absolutely, "external data must be pinned"),

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from scanner.canary import draw_canary
+from scanner.classifier import Classifier
 from scanner.detector import Detector, DetectorResult, Sample
 from scanner.errors import MalformedError
-from scanner.report import Report, RunOutcome, Verdict, report_from_json, report_to_json
+from scanner.report import Report, RunOutcome, UnscannableReason, Verdict, report_from_json, report_to_json
 from scanner.scan import open_scanner
 from scanner.settings import ScannerSettings
 from tests.images import encode, photograph
@@ -52,6 +53,19 @@ def test_a_classifier_in_shadow_decides_nothing_and_is_kept(deciding: ScannerSet
         assert "tiny" not in json.dumps(without)
         assert "tiny" in json.dumps(state)
         assert report_from_json(json.loads(json.dumps(report_to_json(shaded)))) == shaded
+
+
+def test_a_classifier_that_decides_and_fails_lets_nothing_pass(
+    deciding: ScannerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_classifier: Classifier, _frames: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Classifier, "score", fail)
+    report, _, _ = scan(PHOTO, deciding)
+    assert (report.verdict, report.reason) == (Verdict.UNSCANNABLE, UnscannableReason.DETECTOR_UNAVAILABLE)
+    advising = dataclasses.replace(deciding, advisory=frozenset({"tiny"}))
+    assert scan(PHOTO, advising)[0].verdict is Verdict.NO_MATCH
 
 
 def test_a_list_in_shadow_withholds_nothing() -> None:
