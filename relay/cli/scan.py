@@ -132,7 +132,8 @@ def _to_json(result: Scanned) -> dict[str, Any]:
     if result.report is None:
         return {"file": str(result.path), "error": result.error}
     document = report_to_json(result.report)
-    for finding in document["findings"]:
+    tried = [finding for shadow in document["shadow"] for finding in shadow["findings"]]
+    for finding in (*document["findings"], *tried):
         # Which entry of a list matched is for the relay's own counting alone.
         del finding["entry"]
     return {"file": str(result.path), **document}

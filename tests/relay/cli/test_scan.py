@@ -72,3 +72,16 @@ def test_media_beyond_the_limit_is_not_examined(files: dict[str, Path], tmp_path
     config.write_text("[fetch]\nmax_media_bytes = 1024\n", encoding="utf-8")
     said = answer("scan", files["coffee.jpg"], "--config", config, data_dir=tmp_path / "data", status=2)
     assert said["files"][0]["reason"] == "too_large"
+
+
+@pytest.mark.parametrize("shadow", ["", "pdq"])
+def test_which_entry_of_a_list_matched_is_never_shown(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shadow: str
+) -> None:
+    monkeypatch.setenv("BREAKWATER_SCANNER_SHADOW", shadow)
+    said = answer("scan", files["canary.png"], data_dir=tmp_path / "data", status=1)
+    (one,) = said["files"]
+    tried = [finding for run in one["shadow"] for finding in run["findings"]]
+    assert len(one["findings"]) == (1 if shadow else 2)
+    assert len(tried) == (1 if shadow else 0)
+    assert all("entry" not in finding for finding in (*one["findings"], *tried))
