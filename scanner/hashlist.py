@@ -57,7 +57,7 @@ class Purpose(StrEnum):
     """It silences what only resembles: near hashes and classifiers, never another list's exact match."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class VideoHashes:
     """One listed video.
 

@@ -21,7 +21,7 @@ MAX_LIST_BYTES: Final = 1 << 30
 """Ten million PDQ hashes in hexadecimal with an id each are about 0.9 GB."""
 MAX_CELL_CHARS: Final = 4096
 """No hash, id or status is longer; other columns of public lists (tags, notes) are short as well. A video
-may be longer: in CSV up to the 131,072 characters of Python's reader (1,500 frames), in JSON without a bound."""
+may be longer: in CSV up to the 131,072 characters of Python's reader, 1,500 frames; in JSON at any length."""
 _HEADERS: Final[dict[str, str]] = {
     **dict.fromkeys(("hash", "value", "digest", "signal", "signal_str", "indicator"), "value"),
     **dict.fromkeys(("type", "kind", "algorithm", "hash_type", "signal_type", "indicator_type"), "kind"),

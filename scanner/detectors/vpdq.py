@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -67,10 +68,14 @@ class _Frames:
     def of(cls, bits: NDArray[np.uint8], is_approximate: NDArray[np.bool_]) -> _Frames:
         """Group frames by what they show."""
         pictures = np.full(len(bits), -1, dtype=np.int64)
+        # The frames that show nothing of what came before, by their places.
+        left = np.arange(len(bits))
+        words = np.ascontiguousarray(bits).view(np.uint64)
         count = 0
-        while (left := np.flatnonzero(pictures < 0)).size:
-            near = scan_flat(np.ascontiguousarray(bits[left]), bits[left[:1]], SAME_BITS)
-            pictures[left[near.rows]] = count
+        while len(left):
+            is_same = np.bitwise_count(words ^ words[0]).sum(axis=1, dtype=np.int64) <= SAME_BITS
+            pictures[left[is_same]] = count
+            left, words = left[~is_same], words[~is_same]
             count += 1
         return cls(bits=bits, pictures=pictures, is_approximate=is_approximate)
 
@@ -78,6 +83,10 @@ class _Frames:
     def count(self) -> int:
         """How many different pictures there are."""
         return int(self.pictures.max(initial=-1)) + 1
+
+
+# Grouping takes a millisecond a video, and most videos of a list stay when it changes.
+_grouped: WeakKeyDictionary[VideoHashes, _Frames] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,7 +117,8 @@ class _Listed:
         videos: list[VideoHashes] = []
         groups: list[_Frames] = []
         for one in source.videos:
-            frames = _group(row.tobytes() for row in one.frames)
+            frames = _grouped.get(one) or _group(row.tobytes() for row in one.frames)
+            _grouped[one] = frames
             if one.entry not in source.suspended and frames.count >= MIN_PICTURES:
                 videos.append(one)
                 groups.append(frames)
