@@ -11,6 +11,7 @@ ends when its parent does, because then its control socket ends; the workers die
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import mmap
@@ -53,6 +54,10 @@ def main(arguments: list[str]) -> None:
     prepare: Callable[[], None] | None = getattr(loaded, "prepare", None)
     if prepare is not None:
         prepare()
+    # What is loaded stays: collections that went through it would cost each video its time, and would copy
+    # the memory that the workers share.
+    gc.collect()
+    gc.freeze()
     decoder: Decoder = getattr(loaded, name)
     # The kernel reaps the workers, so that none lingers.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tests.fuzz import structure
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
@@ -15,6 +17,8 @@ _HEAD: Final = 256
 """Most of what a decoder believes without looking further stands at the beginning."""
 _LONGEST_RUN: Final = 4_096
 _STEPS: Final = (1, 1, 2, 3)
+_STRUCTURAL_SHARE: Final = 0.45
+"""What is aimed at the parts of a file gets further into decoders than what hits single bytes."""
 
 
 def mutate(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
@@ -27,7 +31,11 @@ def mutate(data: bytes, chance: Random, others: Sequence[bytes]) -> bytes:
     """
     mutated = bytearray(data)
     for _ in range(chance.choice(_STEPS)):
-        if mutated:
+        if not mutated:
+            break
+        if chance.random() < _STRUCTURAL_SHARE:
+            chance.choice(_STRUCTURAL)(mutated, chance)
+        else:
             chance.choice(_MUTATIONS)(mutated, chance, others)
     return bytes(mutated)
 
@@ -108,4 +116,15 @@ _MUTATIONS: Final[tuple[Mutation, ...]] = (
     _splice,
     _append,
     _take_head,
+)
+
+_STRUCTURAL: Final = (
+    structure.change_length,
+    structure.change_body,
+    structure.change_body,
+    structure.drop_part,
+    structure.repeat_part,
+    structure.exchange_parts,
+    structure.cut_part,
+    structure.repack_pixels,
 )

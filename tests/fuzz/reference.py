@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import av
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import ExifTags, Image, ImageSequence
 
 from scanner.perceptual import hash_picture
 from tests.fuzz.seeds import planted
@@ -73,7 +73,7 @@ def _bound() -> None:
 
 def _shows_marker(data: bytes) -> bool:
     wanted = int.from_bytes(luma_hash(planted())[0])
-    return _picture_shows(data, wanted) or _film_shows(data, wanted)
+    return _picture_shows(data, wanted) or _thumbnail_shows(data, wanted) or _film_shows(data, wanted)
 
 
 def _picture_shows(data: bytes, wanted: int) -> bool:
@@ -85,7 +85,20 @@ def _picture_shows(data: bytes, wanted: int) -> bool:
     return any(frames)
 
 
+def _thumbnail_shows(data: bytes, wanted: int) -> bool:
+    """Look at the thumbnail that the second directory of the EXIF block names."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            block = image.info["exif"].removeprefix(b"Exif\0\0")
+            second = image.getexif().get_ifd(ExifTags.IFD.IFD1)
+        start, length = second[ExifTags.Base.JpegIFOffset], second[ExifTags.Base.JpegIFByteCount]
+    except Exception:  # noqa: BLE001 (as above)
+        return False
+    return _picture_shows(block[start : start + length], wanted)
+
+
 def _film_shows(data: bytes, wanted: int) -> bool:
+    """Look at the first stream of pictures, which may be a cover."""
     try:
         with av.open(io.BytesIO(data)) as container:
             shown = [_near(frame.to_image(), wanted) for frame in _first(container.decode(video=0))]
