@@ -9,6 +9,7 @@ import numpy as np
 from scanner.detector import DetectorResult, PictureHashes, Sample
 from scanner.detectors.vpdq import BUILDER
 from scanner.hashlist import HashList, HashTable, VideoHashes
+from scanner.keeping import MAX_KEPT, pack_pictures, unpack_pictures
 from scanner.labels import Category
 from scanner.report import Basis, Fingerprints, MediaFacts, Verdict
 from scanner.scan import open_scanner
@@ -125,3 +126,23 @@ def test_a_listed_video_is_found_after_another_encoder_had_it() -> None:
         assert scanner.scan(clip(scenes, "vp9.webm", rate=12)).verdict is Verdict.MATCH
         others = [Scene(seed=seed, frames=15) for seed in range(11, 16)]
         assert scanner.scan(clip(others)).verdict is Verdict.NO_MATCH
+
+
+def test_what_is_kept_of_a_long_video_finds_it_whole_but_not_a_short_part_of_it() -> None:
+    frames = CHANCE.integers(0, 256, (200, 32), dtype=np.uint8)
+    shown = tuple(
+        PictureHashes(
+            frame=number,
+            quality=100,
+            dihedral=(bits.tobytes(),) * 8,
+            resized=(bits.tobytes(),) * 8,
+            is_approximate=False,
+        )
+        for number, bits in enumerate(frames)
+    )
+    kept = [np.frombuffer(one.dihedral[0], np.uint8) for one in unpack_pictures(pack_pictures(shown))]
+    assert len(kept) == MAX_KEPT
+    assert ask(kept, listing(VideoHashes(id="a", frames=frames))).findings
+    part = listing(VideoHashes(id="a", frames=frames[:10]))
+    assert ask(list(frames), part).findings
+    assert not ask(kept, part).findings
