@@ -78,6 +78,7 @@ class BaseWriter:
         self._root = root
         self._scratch = _make_scratch(root)
         self._last: dict[HashKind, bytes] = {}
+        self._counts: dict[HashKind, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +105,7 @@ class BaseWriter:
         if not is_rising or rows[0].tobytes() <= self._last.get(kind, b""):
             raise ValueError("hashes must be sorted before they are kept")
         self._last[kind] = rows[-1].tobytes()
+        self._counts[kind] = self._counts.get(kind, 0) + len(rows)
         with _open_private(self._scratch / f"{kind}{_ROWS_SUFFIX}") as file:
             file.write(rows.data)
 
@@ -113,7 +115,9 @@ class BaseWriter:
         Raises:
             OSError: It could not be written, or not read back.
         """
-        table = HashTable(rows=_map_rows(self._scratch))
+        table = HashTable(rows=_map_rows(self._scratch, self._counts))
+        if {kind: len(rows) for kind, rows in table.rows.items()} != self._counts:
+            raise OSError("what was written to the directory of the hash lists is no longer there")
         digest = table.digest()
         pdq = table.get_rows(HashKind.PDQ)
         if len(pdq) >= MIN_INDEXED_ROWS:
@@ -156,7 +160,8 @@ def find_base(root: Path, digest: bytes) -> Base | None:
             seen = dict(zip(names, pool.map(lambda name: _describe(place / name), names), strict=True))
         if seen != manifest["files"]:
             return None
-        table = HashTable(rows=_map_rows(place))
+        kinds = [kind for kind in HashKind if f"{kind}{_ROWS_SUFFIX}" in seen]
+        table = HashTable(rows=_map_rows(place, kinds))
         return Base(table=table, digest=digest, index=_map_index(place, table))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -211,14 +216,18 @@ def _is_running(scratch: Path) -> bool:
     return True
 
 
-def _map_rows(place: Path) -> dict[HashKind, NDArray[np.uint8]]:
+def _map_rows(place: Path, kinds: Iterable[HashKind]) -> dict[HashKind, NDArray[np.uint8]]:
+    """Map the hashes of these kinds.
+
+    Raises:
+        OSError: One is not there: another process may have removed it since it was written, or verified.
+        ValueError: One is empty, or holds half a hash.
+    """
     rows: dict[HashKind, NDArray[np.uint8]] = {}
-    for kind in HashKind:
-        path = place / f"{kind}{_ROWS_SUFFIX}"
-        if path.exists():
-            # As a plain array: a memmap is subclassed, and every slice of it costs a microsecond more.
-            mapped = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-            rows[kind] = mapped.reshape(-1, kind.width)
+    for kind in kinds:
+        # As a plain array: a memmap is subclassed, and every slice of it costs a microsecond more.
+        mapped = np.asarray(np.memmap(place / f"{kind}{_ROWS_SUFFIX}", dtype=np.uint8, mode="r"))
+        rows[kind] = mapped.reshape(-1, kind.width)
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from scanner import indexfile
 from scanner.hashtable import HashKind, HashTable
 from scanner.indexfile import MIN_INDEXED_ROWS, Base, BaseWriter, find_base, prune_bases, write_base
 from scanner.listcache import Contents, ListCache
@@ -198,3 +199,29 @@ def test_a_new_base_holds_what_the_old_one_held_with_its_changes(tmp_path: Path)
     assert cache.prune([("1", b"new")], [rebased.base]) == 1
     assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["base3", "list3"]
     assert cache.find("1", b"new") is not None
+
+
+def test_a_base_that_another_process_removes_while_it_is_opened_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path)
+    describe = indexfile._describe
+
+    def describe_and_lose(path: Path) -> dict[str, object]:
+        seen = describe(path)
+        if path.name == "md5.rows":
+            path.unlink()
+        return seen
+
+    monkeypatch.setattr(indexfile, "_describe", describe_and_lose)
+    assert find_base(tmp_path, TABLE.digest()) is None
+
+
+def test_a_base_that_lost_hashes_while_it_was_written_is_not_kept(tmp_path: Path) -> None:
+    with BaseWriter(tmp_path) as writer:
+        for kind, rows in Contents.of(Base.in_memory(TABLE)).pieces():
+            writer.write(kind, rows)
+        next(tmp_path.glob("*/md5.rows")).write_bytes(bytes(16))
+        with pytest.raises(OSError, match="no longer there"):
+            writer.finish()
+    assert not list(tmp_path.iterdir())
