@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
     from db.pool import Connection
 
@@ -23,6 +23,20 @@ async def spend(conn: Connection, service: str, day: date, *, requests: int, lim
     """Take requests out of a day's budget; return how many were taken in all, None where too few are left."""
     used: int | None = await conn.fetchval(_SPEND, service, day, requests, limit)
     return used
+
+
+_PURGE_USAGE: Final = """-- purge_usage
+DELETE FROM service_usage AS u
+WHERE (u.service, u.day) IN (
+    SELECT o.service, o.day FROM service_usage AS o WHERE o.day < $1::date ORDER BY o.day LIMIT $2
+)
+RETURNING u.day
+"""
+
+
+async def purge_usage(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Forget the counts of days before that of a time; return how many."""
+    return len(await conn.fetch(_PURGE_USAGE, before.date(), limit))
 
 
 _FIND_USED: Final = """-- find_used

@@ -29,6 +29,7 @@ from db import (
     peer_states,
     reliance,
     retiring,
+    service_usage,
     verdicts,
     whereabouts,
 )
@@ -84,6 +85,8 @@ _PURGES: Final[tuple[tuple[_Purge, timedelta], ...]] = (
     (doubts.purge_doubts, timedelta(days=30)),
     # Whom nobody has heard of for a season is new again.
     (acquaintances.purge_acquaintances, timedelta(days=90)),
+    # A year's bill can be compared with what was counted.
+    (service_usage.purge_usage, timedelta(days=400)),
     (errands.purge_errands, timedelta(days=30)),
     (whereabouts.purge_sightings, timedelta(days=30)),
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from db.service_usage import find_used, spend
+from db.service_usage import find_used, purge_usage, spend
 
 if TYPE_CHECKING:
     from db.pool import Database
@@ -39,3 +39,15 @@ async def test_days_and_services_are_counted_apart(database: Database) -> None:
         assert await spend(conn, "one", TODAY, requests=1, limit=1) is None
         assert await spend(conn, "one", TOMORROW, requests=1, limit=1) == 1
         assert await spend(conn, "other", TODAY, requests=1, limit=1) == 1
+
+
+async def test_days_long_ago_are_forgotten_a_few_at_a_time(database: Database) -> None:
+    async with database.connection() as conn:
+        for service, day in (("one", TODAY), ("other", TODAY), ("one", TOMORROW)):
+            await spend(conn, service, day, requests=3, limit=9)
+        noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        assert await purge_usage(conn, before=noon, limit=1) == 1
+        assert await purge_usage(conn, before=noon, limit=9) == 1
+        assert await purge_usage(conn, before=noon, limit=9) == 0
+        assert await find_used(conn, "one", TODAY) == await find_used(conn, "other", TODAY) == 0
+        assert await find_used(conn, "one", TOMORROW) == 3

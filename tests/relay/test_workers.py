@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db import cases, deliveries, verdicts
+from db import cases, deliveries, service_usage, verdicts
 from relay.lifecycle import GIVE_UP_AFTER, LEASE, MAX_LEASE_LOSSES, State
 from relay.pipeline import Accepted
 from relay.tools.naps import decide_nap
@@ -275,6 +275,21 @@ async def test_finished_deliveries_lose_their_bodies_and_then_are_forgotten(line
     async with line.database.connection() as conn:
         assert await deliveries.find_delivery(conn, finished) is None
     assert (await find(line.database, waiting)).body
+
+
+async def test_what_services_were_asked_is_counted_for_more_than_a_year(line: Line) -> None:
+    day = line.clock.now().date()
+    async with line.database.connection() as conn:
+        await service_usage.spend(conn, "one", day, requests=3, limit=9)
+
+    async def count_after(days: int) -> int:
+        line.clock.advance(timedelta(days=days))
+        await line.workers._forget()
+        async with line.database.connection() as conn:
+            return await service_usage.find_used(conn, "one", day)
+
+    assert await count_after(400) == 3
+    assert await count_after(1) == 0
 
 
 async def test_the_backlog_is_what_the_table_says(dsn: str) -> None:
