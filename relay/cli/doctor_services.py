@@ -32,6 +32,8 @@ REMEDIES: Final[Mapping[FailureKind, str]] = {
     FailureKind.OVER_BUDGET: "Its daily_limit is used up; it is asked again after midnight UTC.",
     FailureKind.UNCOUNTED: "The database does not answer.",
     FailureKind.BUSY: "More is asked than it answers in time.",
+    FailureKind.NO_COPY: "It does not take such a file, and no copy could be made; `breakwater doctor` says "
+    "how the decoder is.",
 }
 """What an admin can do about each failure."""
 

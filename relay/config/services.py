@@ -170,12 +170,13 @@ class Services(Section):
 CONSENTS: Final[Mapping[str, str]] = {
     "arachnid": "I have an agreement with the Canadian Centre for Child Protection, and I consent that media "
     "of my users and of others, or their hashes, are sent to its Arachnid Shield.",
-    "photodna": "I have an agreement with Microsoft, and I consent that media of my users and of others are "
-    "sent to its PhotoDNA Cloud Service.",
+    "photodna": "I have an agreement with Microsoft, and I consent that media of my users and of others, or "
+    "reduced copies of them, are sent to its PhotoDNA Cloud Service.",
     "hma": "I trust whoever runs this server, and I consent that media of my users and of others, or their "
     "hashes, are sent to it.",
-    "google": "I have an agreement with Google, and I consent that media of my users and of others are sent "
-    "to its Content Safety API, and I will have a person look before anything is done.",
+    "google": "I have an agreement with Google, and I consent that media of my users and of others, or "
+    "reduced copies of them, are sent to its Content Safety API, and I will have a person look before "
+    "anything is done.",
 }
 """By section: what an admin has to write to switch a service on."""
 

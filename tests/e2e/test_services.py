@@ -11,12 +11,15 @@ import pytest
 from db import delivery_lists, verdicts
 from relay.config.services import CONSENTS
 from relay.lifecycle import RETRY_DELAYS, State
+from relay.services.copies import MAX_BYTES, MAX_SIDE, MIN_SIDE
 from scanner.report import RunOutcome, UnscannableReason, Verdict, report_from_json
 from tests.e2e.inside import open_inside
 from tests.e2e.world import wait_until
 from tests.fediverse import shapes
 from tests.images import encode, marker
 from tests.relay.services.parts import SECRETS, sha256
+from tests.scanner.clips import Scene as Shot
+from tests.scanner.clips import clip
 from tests.service_servers import FakePhotoDna, FakeShield, Scripted
 
 if TYPE_CHECKING:
@@ -56,15 +59,25 @@ async def open_with(
         yield scene
 
 
+async def copies_of(scene: Scene, data: bytes) -> list[bytes]:
+    """What a service is shown of a file that it does not take."""
+    scanning = scene.relay.parts.workers._tools.scans.scanning
+    made = await scanning.make_copies(data, max_side=MAX_SIDE, min_side=MIN_SIDE, max_bytes=MAX_BYTES)
+    assert not isinstance(made, UnscannableReason)
+    return [one.data for one in made]
+
+
 def picture(seed: int) -> bytes:
     return encode(marker(seed, width=320, height=320), "PNG")
 
 
-async def post(scene: Scene, data: bytes, *, is_public: bool = True) -> StoredDelivery:
+async def post(
+    scene: Scene, data: bytes, media_type: str = "image/png", *, is_public: bool = True
+) -> StoredDelivery:
     """Post a picture, and wait until its delivery rests."""
     origin = scene.take_origin()
     actor = origin.create_actor("alice")
-    activity = shapes.mastodon_create(actor, [origin.serve_media("/p.png", data)])
+    activity = shapes.mastodon_create(actor, [origin.serve_media("/p.png", data, media_type)])
     if not is_public:
         followers = [f"{actor.id}/followers"]
         activity = {**activity, "to": followers, "cc": []}
@@ -99,6 +112,25 @@ async def test_what_a_service_knows_is_stopped_and_what_it_does_not_know_passes(
             assert len(shield.received) == asked, "a verdict is kept, and nobody is asked twice"
             await scene.wait_for_attestation(unknown)
         assert {one.path for one in shield.received} == {"/v1/media/"}
+
+
+async def test_of_formats_that_a_service_does_not_take_it_is_shown_copies(
+    world: World, dsn: str, tmp_path: Path
+) -> None:
+    async with FakePhotoDna.open() as photodna:
+        known, unknown = (encode(marker(seed, width=1600, height=1200), "WEBP") for seed in (31, 32))
+        film = clip([Shot(seed=33, frames=10), Shot(seed=34, frames=10)])
+        async with open_with(world, dsn, tmp_path, photodna) as scene:
+            for copy in (*await copies_of(scene, known), (await copies_of(scene, film))[-1]):
+                photodna.know(copy)
+            for data, media_type in ((known, "image/webp"), (film, "video/mp4")):
+                held = await post(scene, data, media_type)
+                assert held.state is State.HELD
+                assert [case.category for case in await scene.cases_of(held)] == ["csam-known"]
+            assert (await post(scene, unknown, "image/webp")).state is State.FORWARDED
+            await scene.wait_for_attestation(unknown)
+        assert {one.headers["Content-Type"] for one in photodna.received} == {"image/jpeg"}
+        assert not {known, unknown, film} & {one.body for one in photodna.received}
 
 
 async def test_the_state_that_peers_see_names_the_services(world: World, dsn: str, tmp_path: Path) -> None:
