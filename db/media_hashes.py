@@ -63,14 +63,14 @@ async def put_hashes(conn: Connection, hashes: MediaHashes) -> None:
 _LIST_STALE: Final = """-- list_stale_hashes
 SELECT h.sha256, h.sha1, h.md5, h.pictures, h.lists_digest, h.seen_at
 FROM media_hashes AS h
-WHERE h.lists_digest <> $1 AND (h.seen_at, h.sha256) < ($2, $3)
+WHERE h.lists_digest <> $1 AND (h.seen_at, h.sha256) < ($2, $3) AND h.seen_at >= $5
 ORDER BY h.seen_at DESC, h.sha256 DESC
 LIMIT $4
 """
 
 
 async def list_stale(
-    conn: Connection, lists_digest: bytes, *, before: tuple[datetime, bytes], limit: int
+    conn: Connection, lists_digest: bytes, *, before: tuple[datetime, bytes], since: datetime, limit: int
 ) -> tuple[MediaHashes, ...]:
     """List media that was never compared with these lists, the newest first, from a place on.
 
@@ -78,9 +78,10 @@ async def list_stale(
         conn: The connection.
         lists_digest: The lists.
         before: Time and digest of the last one of the page before.
+        since: What was last scanned before this is left out.
         limit: The most that are returned.
     """
-    rows = await conn.fetch(_LIST_STALE, lists_digest, *before, limit)
+    rows = await conn.fetch(_LIST_STALE, lists_digest, *before, limit, since)
     return tuple(MediaHashes(**row) for row in rows)
 
 

@@ -7,18 +7,20 @@ scan: the digest is that of the bytes, and nothing that the bytes could show wou
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
-from db import cases, media_hashes, verdicts
+from db import cases, media_hashes, verdicts, whereabouts
 from db import media as seen_media
 from relay.logs import name_kinds
 from relay.model import Door, Evidence, EvidenceBasis, Location, MediaDecision, MediaReference
 from relay.revisit import follow_up, look_again
 from relay.stages.consult import consult_digest
 from relay.stages.decide import judge
-from relay.tools.kept_hashes import read_hashes
+from relay.tools.kept_hashes import is_readable, read_hashes
 from scanner.report import MediaFacts, Report, Verdict, report_from_json
 
 if TYPE_CHECKING:
@@ -32,6 +34,15 @@ if TYPE_CHECKING:
     from scanner.scan import Recheck
 
 _log = logging.getLogger(__name__)
+
+_SIDE_BY_SIDE: Final = 4
+"""As many as of one delivery: they mostly wait for somebody else's server."""
+
+_LOOK_WITHIN: Final = timedelta(minutes=1)
+"""What one fetch may take. A file may have been in more places, but all others wait for it."""
+
+# Enough to tell a test, which is carried once, from all others.
+_MAX_CARRIERS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,48 +64,82 @@ async def compare(kept: Sequence[MediaHashes], *, tools: Tools) -> Compared:
     What fails is not noted, and so compared again.
 
     Raises:
-        DatabaseError: Nothing was noted.
-        MalformedError: The hashes were packed by another version.
+        DatabaseError: Nothing was noted; possibly inside an ExceptionGroup.
     """
     scanning = tools.scans.scanning
     # Should the lists be swapped while this runs, what was compared with the old ones is compared again.
     lists_digest = scanning.lists_digest
     found = await scanning.recheck(kept)
-    matched, done = 0, []
-    for one, recheck in zip(kept, found, strict=True):
-        try:
-            matched += await _see_to(one, recheck, tools=tools)
-        except Exception as error:  # noqa: BLE001 (one bad file must not keep the others from being compared)
-            _log.error("rescan_of_one_failed errors=%s", name_kinds(error))
-        else:
-            done.append(one)
+    gate = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+    async def see_to(one: MediaHashes, recheck: Recheck) -> bool | None:
+        """Tell whether it is stopped now; None where that failed."""
+        async with gate:
+            try:
+                return await _see_to(one, recheck, lists_digest=lists_digest, tools=tools)
+            except Exception as error:  # noqa: BLE001 (one bad file must not keep the others from being compared)
+                _log.error("rescan_of_one_failed errors=%s", name_kinds(error))
+                return None
+
+    async with asyncio.TaskGroup() as group:
+        seen = [
+            (one, group.create_task(see_to(one, recheck)))
+            for one, recheck in zip(kept, found, strict=True)
+            if recheck.wants_closer_look or _decisive(recheck.findings) or not is_readable(one)
+        ]
+    # Where there is nothing to see to, nothing has failed.
+    failed = {one.sha256 for one, result in seen if result.result() is None}
+    done = [one for one in kept if one.sha256 not in failed]
     async with tools.database.transaction(waits_for_disk=False) as conn:
         await media_hashes.note_compared(conn, done, lists_digest)
-    return Compared(compared=len(done), matched=matched)
+    return Compared(compared=len(done), matched=sum(result.result() is True for _, result in seen))
 
 
-async def _see_to(kept: MediaHashes, recheck: Recheck, *, tools: Tools) -> bool:
-    """See to one file; return whether the lists hold it and it is stopped now."""
+async def _see_to(kept: MediaHashes, recheck: Recheck, *, lists_digest: bytes, tools: Tools) -> bool | None:
+    """See to one file; return whether it is stopped now, None where that cannot be known yet."""
     deciding = _decisive(recheck.findings)
-    if not recheck.wants_closer_look and not deciding:
-        return False
     async with tools.database.connection() as conn:
         latest = await verdicts.find_latest(conn, kept.sha256)
         has_case = bool(await cases.list_cases_about(conn, kept.sha256))
+        carriers = await whereabouts.list_carriers(conn, kept.sha256, limit=_MAX_CARRIERS)
+    if carriers and all(one.is_selftest for one in carriers):
+        # Nobody is asked about a test.
+        return False
     known = () if latest is None else _decisive(report_from_json(latest.report).findings)
     if has_case and deciding and {_source(one) for one in deciding} <= {_source(one) for one in known}:
         # It was stopped on the same grounds before, and a person sees to it.
         return False
-    outcome = await look_again(kept.sha256, tools=tools) or await _judge_kept(kept, recheck, tools=tools)
+    outcome = await _find_outcome(kept, deciding, lists_digest=lists_digest, tools=tools)
     if outcome is None or outcome.decision is MediaDecision.RELEASE:
         return False
+    if outcome.retry:
+        return None
     await follow_up(kept.sha256, outcome, door=Door.INBOX, tools=tools)
     return True
 
 
-async def _judge_kept(kept: MediaHashes, recheck: Recheck, *, tools: Tools) -> MediaOutcome | None:
+async def _find_outcome(
+    kept: MediaHashes, deciding: tuple[Finding, ...], *, lists_digest: bytes, tools: Tools
+) -> MediaOutcome | None:
+    """Judge by the bytes, or else by what the hashes have shown; None where neither is possible."""
+    try:
+        async with asyncio.timeout(_LOOK_WITHIN.total_seconds()):
+            outcome = await look_again(kept.sha256, tools=tools)
+    except TimeoutError:
+        # A server that drips must not keep others' media from being compared.
+        outcome = None
+    if outcome is not None:
+        return outcome
+    if tools.scans.scanning.lists_digest != lists_digest:
+        # What was found may rest on a list that was taken back meanwhile; it is compared with those of now.
+        return None
+    return await _judge_kept(kept, deciding, tools=tools)
+
+
+async def _judge_kept(
+    kept: MediaHashes, deciding: tuple[Finding, ...], *, tools: Tools
+) -> MediaOutcome | None:
     """Judge by the hashes alone; None where they decide nothing."""
-    deciding = _decisive(recheck.findings)
     if not deciding:
         return None
     reference = MediaReference(url="", location=Location.STORED)

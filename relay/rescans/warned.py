@@ -73,6 +73,8 @@ async def look(due: WarnedLook, *, tools: Tools) -> Looked:
 
 async def _is_settled(sha256: bytes, outcome: MediaOutcome, *, tools: Tools) -> bool:
     """Tell whether whoever rules has the bytes, where there is anything to rule on."""
+    if outcome.retry:
+        return False
     if not outcome.needs_case or outcome.purge:
         return True
     return await asyncio.to_thread(tools.spool.holds, sha256)

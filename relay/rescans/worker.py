@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import media_hashes
@@ -19,8 +19,6 @@ from relay.rescans.compare import Compared, compare
 from relay.tools.stopping import see_through
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from relay.line import Tools
 
 _log = logging.getLogger(__name__)
@@ -35,7 +33,9 @@ _EVERY: Final = timedelta(minutes=10)
 _AFTER_ERROR: Final = timedelta(seconds=5)
 _GRACE: Final = timedelta(seconds=5)
 _LAST_DIGEST: Final = b"\xff" * 33
+# Clocks of other processes may be off, and a scan may end long after it began.
 _MARGIN: Final = timedelta(days=1)
+_EVER: Final = datetime.fromtimestamp(0, tz=UTC)
 
 
 class RescanWorker:
@@ -45,6 +45,8 @@ class RescanWorker:
         self._tools = tools
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
+        # With which lists everything was compared, and what was seen until when.
+        self._settled: tuple[bytes, datetime] | None = None
 
     def wake(self) -> None:
         """Begin now: the lists have changed."""
@@ -69,26 +71,38 @@ class RescanWorker:
                 await self._pause(self._changed, _EVERY)
 
     async def _go_through(self) -> None:
-        total = Compared()
-        # Clocks of other processes may be ahead.
-        place = (self._tools.clock.now() + _MARGIN, _LAST_DIGEST)
+        total, missed = Compared(), 0
+        began, lists_digest = self._tools.clock.now(), self._tools.scans.scanning.lists_digest
+        since = self._find_since(lists_digest)
+        place = (began + _MARGIN, _LAST_DIGEST)
         while not self._stopping.is_set():
-            kept = await self._list(place)
+            kept = await self._list(place, since=since)
             if not kept:
+                if not missed and lists_digest == self._tools.scans.scanning.lists_digest:
+                    self._settled = (lists_digest, began)
                 break
             done = await self._compare(kept)
             if done is None:
                 break
             total = Compared(compared=total.compared + done.compared, matched=total.matched + done.matched)
+            missed += len(kept) - done.compared
             place = (kept[-1].seen_at, kept[-1].sha256)
             await self._pause(self._stopping, _BETWEEN_PAGES)
         if total.compared:
             _log.info("rescan_made compared=%d matched=%d", total.compared, total.matched)
 
-    async def _list(self, place: tuple[datetime, bytes]) -> tuple[media_hashes.MediaHashes, ...]:
+    def _find_since(self, lists_digest: bytes) -> datetime:
+        """Tell since when there may be anything that was not compared: to look through all costs time."""
+        if self._settled is None or self._settled[0] != lists_digest:
+            return _EVER
+        return self._settled[1] - _MARGIN
+
+    async def _list(
+        self, place: tuple[datetime, bytes], *, since: datetime
+    ) -> tuple[media_hashes.MediaHashes, ...]:
         lists_digest = self._tools.scans.scanning.lists_digest
         async with self._tools.database.connection() as conn:
-            return await media_hashes.list_stale(conn, lists_digest, before=place, limit=_PAGE)
+            return await media_hashes.list_stale(conn, lists_digest, before=place, since=since, limit=_PAGE)
 
     async def _compare(self, kept: tuple[media_hashes.MediaHashes, ...]) -> Compared | None:
         """Compare one page; None where that was broken off to stop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from db.media_hashes import MediaHashes
+from scanner.errors import MalformedError
 from scanner.keeping import pack_pictures, unpack_pictures
 from scanner.report import Fingerprints, PdqHash
 
@@ -28,12 +29,17 @@ def build_hashes(begun: Begun, *, now: datetime) -> MediaHashes:
     )
 
 
-def read_hashes(kept: MediaHashes) -> tuple[Fingerprints, tuple[PictureHashes, ...]]:
-    """Read what was kept, as the scanner compares it.
+def is_readable(kept: MediaHashes) -> bool:
+    """Tell whether the perceptual hashes can be read: neither damaged nor packed by another version."""
+    try:
+        unpack_pictures(kept.pictures)
+    except MalformedError:
+        return False
+    return True
 
-    Raises:
-        MalformedError: It was packed by another version.
-    """
-    pictures = unpack_pictures(kept.pictures)
+
+def read_hashes(kept: MediaHashes) -> tuple[Fingerprints, tuple[PictureHashes, ...]]:
+    """Read what was kept, as the scanner compares it; what is not readable is left out."""
+    pictures = unpack_pictures(kept.pictures) if is_readable(kept) else ()
     hashes = tuple(PdqHash(bits=one.dihedral[0], quality=one.quality, frame=one.frame) for one in pictures)
     return Fingerprints(sha256=kept.sha256, sha1=kept.sha1, md5=kept.md5, pdq=hashes), pictures
