@@ -151,13 +151,15 @@ async def record_rescan(
     async with database.transaction() as conn:
         case_id = None
         if outcome.needs_case:
-            case_id = await _open_outcome_case(conn, outcome, door=door, now=now)
+            # It may have come with posts that only some may see, and with no others.
+            is_public = await media.was_public(conn, sha256)
+            case_id = await _open_outcome_case(conn, outcome, door=door, now=now, is_public=is_public)
         await _enter(conn, errands, delivery_id=None, sha256=sha256, now=now)
         return case_id
 
 
 async def _open_outcome_case(
-    conn: Connection, outcome: MediaOutcome, *, door: Door, now: datetime
+    conn: Connection, outcome: MediaOutcome, *, door: Door, now: datetime, is_public: bool = True
 ) -> int | None:
     case_id = await _open_case(
         conn,
@@ -168,7 +170,7 @@ async def _open_outcome_case(
         door=door,
         now=now,
     )
-    await _heed_and_warn(conn, outcome, case_id, is_public=True, now=now)
+    await _heed_and_warn(conn, outcome, case_id, is_public=is_public, now=now)
     return case_id
 
 
