@@ -104,6 +104,23 @@ SET state = excluded.state, unlike = GREATEST(n.unlike, excluded.unlike), notice
     decided_by = excluded.decided_by
 """
 
+_PUT_NOTICED: Final = """-- put_noticed
+INSERT INTO noisy_entries (list_name, entry, state, unlike, noticed_at, decided_by)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (list_name, entry) DO NOTHING
+RETURNING entry
+"""
+
+
+async def put_noticed(conn: Connection, noisy: NoisyEntry) -> bool:
+    """Store what the relay decided by itself; False where something was decided already, by a person say."""
+    values = (noisy.list_name, noisy.entry, noisy.state, noisy.unlike, noisy.noticed_at, noisy.decided_by)
+    if await conn.fetchval(_PUT_NOTICED, *values) is None:
+        return False
+    await conn.execute(_NOTIFY, CHANNEL, noisy.list_name)
+    return True
+
+
 _NOTIFY: Final = """-- notify_noisy
 SELECT pg_notify($1, $2)
 """

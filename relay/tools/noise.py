@@ -84,8 +84,9 @@ async def find_noise(*, database: Database, now: datetime) -> tuple[NoisyEntry, 
                     noticed_at=now,
                     decided_by=_RELAY,
                 )
-                await noisy.put_noisy(conn, decided)
-                found.append(decided)
+                # Another relay, or a person, may have decided since.
+                if await noisy.put_noticed(conn, decided):
+                    found.append(decided)
     for one in found:
         # Which list and which entry, `breakwater lists noisy` tells the admin.
         _log.error("noisy_hash state=%s pictures=%d", one.state.value, one.unlike)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -155,3 +156,20 @@ def test_pictures_count_by_their_looks() -> None:
     assert count_unlike([]) == 0
     assert count_unlike([alike(number) for number in range(50)]) == 1
     assert count_unlike([unlike(1), unlike(1), unlike(2)]) == 2
+
+
+async def test_what_a_person_decided_meanwhile_is_not_decided_again_by_the_relay(database: Database) -> None:
+    kept = NoisyEntry(
+        list_name="makers",
+        entry=ENTRY,
+        state=NoiseState.KEPT,
+        unlike=MIN_UNLIKE,
+        noticed_at=START,
+        decided_by="mo",
+    )
+    async with database.connection() as conn:
+        await noisy.put_noisy(conn, kept)
+        # The relay has counted before, and is only now about to say so.
+        late = replace(kept, state=NoiseState.SUSPENDED, decided_by="relay")
+        assert not await noisy.put_noticed(conn, late)
+        assert await noisy.list_noisy(conn) == (kept,)
