@@ -85,6 +85,24 @@ async def drop_overruled(conn: Connection) -> int:
     return len(await conn.fetch(_DROP_OVERRULED))
 
 
+# As in list_newly_upheld: the latest case that was upheld says what it is.
+_FOLLOW_CASES: Final = """-- follow_cases
+UPDATE upheld AS u SET category = c.category
+FROM (
+    SELECT DISTINCT ON (o.sha256) o.sha256, o.category FROM cases AS o
+    WHERE o.state = 'upheld' AND o.sha256 IN (SELECT k.sha256 FROM upheld AS k)
+    ORDER BY o.sha256, o.ruled_at DESC, o.id DESC
+) AS c
+WHERE u.sha256 = c.sha256 AND u.category <> c.category
+RETURNING u.sha256
+"""
+
+
+async def follow_cases(conn: Connection) -> int:
+    """Give what was upheld again in another category that category; return how much."""
+    return len(await conn.fetch(_FOLLOW_CASES))
+
+
 _LIST_ALL: Final = """-- list_upheld
 SELECT u.sha256, u.category, u.pdq FROM upheld AS u ORDER BY u.category, u.sha256
 """

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from db import cases, hashlists, rulings
 from db.cases import CaseState
+from db.deliveries import insert_delivery
 from db.media_hashes import MediaHashes, put_hashes
 from db.rulings import Ruling, RulingKind
 from relay.model import Door
 from relay.own_lists import EVERY, Folded, OwnListKeeper, OwnListTools, fold
+from scanner import canary
 from scanner.detector import PictureHashes
 from scanner.keeping import pack_pictures
+from tests.db.builders import new_delivery
+from tests.e2e.world import wait_until
 from tests.fediverse import FrozenClock
 
 if TYPE_CHECKING:
@@ -28,14 +33,15 @@ def bits_of(name: str) -> bytes:
     return hashlib.sha256(b"pdq" + name.encode()).digest()
 
 
-def pictures_of(name: str, *, frames: int = 1, quality: int = 100) -> bytes:
+def pictures_of(name: str, *, frames: int = 1, quality: int = 100, bits: bytes | None = None) -> bytes:
+    shown = bits or bits_of(name)
     return pack_pictures(
         [
             PictureHashes(
                 frame=frame,
                 quality=quality,
-                dihedral=(bits_of(name),) * 8,
-                resized=(bits_of(name),) * 8,
+                dihedral=(shown,) * 8,
+                resized=(shown,) * 8,
                 is_approximate=False,
             )
             for frame in range(frames)
@@ -163,3 +169,78 @@ async def test_lists_change_once_a_day_at_the_most(database: Database) -> None:
     assert not await keeper._is_due()
     desk.clock.advance(timedelta(seconds=1))
     assert await keeper._is_due()
+
+
+async def test_what_is_upheld_in_another_category_moves_to_the_list_of_that(database: Database) -> None:
+    desk = Desk(database)
+    await desk.see("picture", pictures_of("picture"))
+    await desk.rule("picture", CaseState.UPHELD)
+    await fold(desk.tools)
+    desk.clock.advance(EVERY)
+    now, sha256 = desk.clock.now(), sha256_of("picture")
+    async with database.connection() as conn:
+        delivery_id = await insert_delivery(conn, new_delivery())
+        case_id = await cases.open_case(
+            conn, category="tvec", delivery_id=delivery_id, sha256=sha256, basis="peer", now=now
+        )
+        assert case_id is not None
+        await cases.rule_case(conn, case_id, to=CaseState.UPHELD, ruled_by="mo", now=now)
+    assert (await fold(desk.tools)).changed == ("own-spam", "own-tvec")
+    assert await desk.entries("own-spam") == {}
+    assert await desk.entries("own-tvec") == {"sha256": sha256, "pdq": bits_of("picture")}
+
+
+async def test_the_canary_of_a_self_test_is_in_no_own_list(database: Database) -> None:
+    desk = Desk(database)
+    await desk.see("canary", pictures_of("canary", bits=canary.PDQ))
+    # A self-test closes the case that it opened, and rules on nothing.
+    async with database.connection() as conn:
+        case_id = await cases.open_case(
+            conn,
+            category="spam",
+            delivery_id=None,
+            sha256=sha256_of("canary"),
+            basis="near_hash",
+            now=desk.clock.now(),
+        )
+        assert case_id is not None
+        await cases.rule_case(conn, case_id, to=CaseState.UPHELD, ruled_by="selftest", now=desk.clock.now())
+    assert await fold(desk.tools) == Folded(listed=0, added=0, dropped=0, changed=())
+
+
+async def test_a_canary_that_a_person_upholds_is_listed_by_its_bytes_alone(database: Database) -> None:
+    desk = Desk(database)
+    await desk.see("canary", pictures_of("canary", bits=canary.PDQ))
+    await desk.rule("canary", CaseState.UPHELD)
+    await fold(desk.tools)
+    assert await desk.entries("own-spam") == {"sha256": sha256_of("canary")}
+
+
+async def test_a_list_that_is_withdrawn_while_it_is_made_anew_stays_withdrawn(database: Database) -> None:
+    desk = Desk(database)
+    await desk.rule("one", CaseState.UPHELD)
+    await fold(desk.tools)
+    await desk.rule("two", CaseState.UPHELD)
+
+    async def is_waiting() -> bool | None:
+        async with database.connection() as conn:
+            return await conn.fetchval("SELECT true FROM pg_locks WHERE NOT granted LIMIT 1")
+
+    async with asyncio.TaskGroup() as group, database.transaction() as withdrawing:
+        assert await hashlists.withdraw_list(withdrawing, "own-spam", at=desk.clock.now())
+        folding = group.create_task(fold(desk.tools))
+        await wait_until(is_waiting, "the list to be waited for")
+    assert folding.result().changed == ()
+    async with database.connection() as conn:
+        stored = await hashlists.find_list(conn, "own-spam")
+    assert stored is not None
+    assert stored.withdrawn_at is not None
+
+
+async def test_two_relays_make_the_lists_at_once_as_one_would(database: Database) -> None:
+    desk = Desk(database)
+    await desk.see("picture", pictures_of("picture"))
+    await desk.rule("picture", CaseState.UPHELD)
+    both = await asyncio.gather(fold(desk.tools), fold(desk.tools))
+    assert {one.listed for one in both} == {1}
+    assert await desk.entries("own-spam") == {"sha256": sha256_of("picture"), "pdq": bits_of("picture")}
