@@ -6,13 +6,11 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from relay.model import FetchFailure
 
 if TYPE_CHECKING:
-    from aiohttp import StreamReader
-
     from relay.clock import Clock
     from relay.tools.policy import FetchPolicy
 
@@ -34,8 +32,16 @@ class Body:
     sha256: bytes
 
 
+class Stream(Protocol):
+    """Where a body comes from, piece by piece."""
+
+    async def readany(self) -> bytes:
+        """Return what has come, or wait for it; nothing at the end."""
+        ...
+
+
 async def read_body(
-    stream: StreamReader,
+    stream: Stream,
     *,
     max_bytes: int,
     policy: FetchPolicy,

@@ -16,12 +16,12 @@ A file comes as the one part of a form (`multipart/form-data`, under any name) o
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import BodyPartReader, hdrs, web
+from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from db import known
@@ -36,6 +36,7 @@ from relay.web.local import refuse
 if TYPE_CHECKING:
     from relay.pipeline import Tools
     from relay.tools.memory import Account
+    from relay.tools.transfers import Stream
     from scanner.report import Report
 
 _log = logging.getLogger(__name__)
@@ -105,39 +106,59 @@ class LookupDoor:
             )
         if request.content_type.startswith(_FORM):
             return await self._read_form(request, account)
+        declared = essence_of(request.headers.get(hdrs.CONTENT_TYPE, ""))
+        return await self._read_file(request.content, declared, account)
+
+    async def _read_form(self, request: web.Request, account: Account) -> Media | _Refused:
+        try:
+            form = await request.multipart()
+            part = await _next_part(form)
+            if not isinstance(part, BodyPartReader):
+                return _no_file()
+            declared = essence_of(part.headers.get(hdrs.CONTENT_TYPE, ""))
+            media = await self._read_file(_Part(part), declared, account)
+            if isinstance(media, Media) and await _next_part(form) is not None:
+                return _no_file()
+        except TimeoutError:
+            return _too_slow()
+        return media
+
+    async def _read_file(self, stream: Stream, declared: str, account: Account) -> Media | _Refused:
         most = self._tools.max_media_bytes
         body = await read_body(
-            request.content, max_bytes=most, policy=_PACE, clock=self._tools.clock, reserve=account.grow
+            stream, max_bytes=most, policy=_PACE, clock=self._tools.clock, reserve=account.grow
         )
         if body is FetchFailure.TOO_LARGE:
             return self._too_large()
         if isinstance(body, FetchFailure):
-            return _Refused(response=refuse(408, "Body too slow", "The file did not arrive in time."))
+            return _too_slow()
         if not body.data:
             return _no_file()
-        declared = essence_of(request.headers.get(hdrs.CONTENT_TYPE, ""))
         return Media(data=body.data, sha256=body.sha256, content_type=declared or None)
-
-    async def _read_form(self, request: web.Request, account: Account) -> Media | _Refused:
-        form = await request.multipart()
-        part = await form.next()
-        if not isinstance(part, BodyPartReader):
-            return _no_file()
-        data, digest = bytearray(), hashlib.sha256()
-        while chunk := await part.read_chunk(_CHUNK_BYTES):
-            await account.grow(len(chunk))
-            data += chunk
-            digest.update(chunk)
-            if len(data) > self._tools.max_media_bytes:
-                return self._too_large()
-        if not data or await form.next() is not None:
-            return _no_file()
-        declared = essence_of(part.headers.get(hdrs.CONTENT_TYPE, ""))
-        return Media(data=bytes(data), sha256=digest.digest(), content_type=declared or None)
 
     def _too_large(self) -> _Refused:
         most = self._tools.max_media_bytes
         return _Refused(response=refuse(413, "File too large", f"A file may have at most {most} bytes."))
+
+
+class _Part:
+    """The one part of a form, as `read_body` reads."""
+
+    def __init__(self, part: BodyPartReader) -> None:
+        self._part = part
+
+    async def readany(self) -> bytes:
+        return await self._part.read_chunk(_CHUNK_BYTES)
+
+
+async def _next_part(form: MultipartReader) -> MultipartReader | BodyPartReader | None:
+    # What stands between parts has no use, and so no pace.
+    async with asyncio.timeout(_PACE.throughput_grace.total_seconds()):
+        return await form.next()
+
+
+def _too_slow() -> _Refused:
+    return _Refused(response=refuse(408, "Body too slow", "The file did not arrive in time."))
 
 
 def _no_file() -> _Refused:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from db import cases, rulings, verdicts
+from db import cases, media_hashes, rulings, verdicts
 from db.rulings import Ruling, RulingKind
+from relay.tools.policy import FetchPolicy
 from scanner.canary import draw_canary
 from tests.images import encode, marker
 from tests.relay.line import open_line
@@ -77,6 +80,8 @@ async def test_nothing_is_kept_and_nobody_is_asked(http: httpx.AsyncClient, line
     async with line.database.connection() as conn:
         assert await cases.list_cases(conn, limit=9) == ()
         assert await verdicts.find_latest(conn, hashlib.sha256(draw_canary()).digest()) is None
+        # Nor is it compared with lists that come later.
+        assert await media_hashes.count_stale(conn, bytes(32)) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -104,3 +109,29 @@ async def test_too_much_at_once_is_told_so(line: Line) -> None:
     async with open_local_doors(line.tools, max_under_way=0) as http:
         answer = await http.post("/lookup", files=form(HARMLESS))
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"--x\r\nContent-Type: image/png\r\n\r\nsome of a picture",
+        b"--x\r\nContent-Type: image/png\r\n\r\nsome of a picture\r\n--x\r\n",
+        b"words before any part\r\n",
+    ],
+)
+async def test_a_form_that_does_not_go_on_is_not_waited_for(
+    sent: bytes, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.web.lookup._PACE", FetchPolicy(throughput_grace=timedelta(milliseconds=50)))
+    head = (
+        f"POST {http.base_url.path}lookup HTTP/1.1\r\nHost: {http.base_url.host}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(http.base_url.host, http.base_url.port)
+    try:
+        writer.write(head.encode() + sent)
+        async with asyncio.timeout(30):
+            status = await reader.readline()
+    finally:
+        writer.close()
+    assert status.startswith(b"HTTP/1.1 408 ")
