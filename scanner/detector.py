@@ -65,12 +65,14 @@ class Sample:
         pictures: PDQ variants of each decoded picture; empty where nothing was decoded.
         pixels: `uint8 [F, 256, 256, 3]` RGB, upright, the whole picture squeezed to the square without
             keeping its proportions; F evenly spaced frames of an animation; F is 0 where nothing was decoded.
+        is_kept: The bytes are not at hand, only what was kept of them: a closer look costs a fetch.
     """
 
     fingerprints: Fingerprints
     facts: MediaFacts
     pictures: tuple[PictureHashes, ...]
     pixels: NDArray[np.uint8]
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

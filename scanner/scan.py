@@ -227,6 +227,7 @@ class Scanner:
             facts=MediaFacts(size=0, media_type=None),
             pictures=pictures,
             pixels=no_pixels(),
+            is_kept=True,
         )
         results = _overrule({one.name: self._ask(one, sample) for one in self._loaded.matchers})
         return Recheck(

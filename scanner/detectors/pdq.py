@@ -44,8 +44,9 @@ QUALITY_MARGIN: Final = 5
 """A faster decoding moved the quality of the same photographs by no more than 2."""
 
 MAX_APPROXIMATE_ROWS: Final = 20_000_000
-"""Comparisons, listed hashes times orientations, for which approximate hashes are looked up. With its margin
-each costs 6 ns; beyond it a decoding at full resolution is the cheaper way to know."""
+"""Comparisons of one picture, listed hashes times orientations, for which approximate hashes are looked up.
+With its margin each costs 6 ns; beyond it a decoding at full resolution is the cheaper way to know, where the
+bytes are at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,7 +149,7 @@ class PdqDetector:
             len(layers) * int(np.count_nonzero(wanted[place] & is_open)) // 2
             for place, layers in self._indexed.items()
         )
-        if rows > MAX_APPROXIMATE_ROWS:
+        if rows > MAX_APPROXIMATE_ROWS * len(sample.pictures) and not sample.is_kept:
             return DetectorResult(not_applicable=not can_tell, wants_closer_look=True)
         findings: list[Finding] = []
         wants_closer_look = False

@@ -130,6 +130,13 @@ def test_a_picture_is_looked_up_approximately_only_while_that_is_cheap(
     assert not result.findings
     # An exact hash is looked up whatever it costs.
     assert detector.detect(sample(picture(BITS))).findings
+    # So is what was kept: nobody fetches all media again for a list. And many frames cost as many decodings.
+    kept = dataclasses.replace(far, is_kept=True)
+    assert not detector.detect(kept).wants_closer_look
+    assert detector.detect(dataclasses.replace(kept, pictures=(picture(BITS, is_approximate=True),))).findings
+    monkeypatch.setattr(pdq_module, "MAX_APPROXIMATE_ROWS", 16 * CROWD)
+    film = tuple(picture(bits.tobytes(), is_approximate=True) for bits in random_hashes(9, 40))
+    assert not detector.detect(dataclasses.replace(far, pictures=film)).wants_closer_look
 
 
 def test_an_allow_list_holds_what_only_one_file_can_have() -> None:
