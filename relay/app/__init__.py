@@ -20,6 +20,7 @@ from relay.app.exchange import build_answering, open_asking
 from relay.app.ground import open_ground
 from relay.app.line import open_line
 from relay.audits.audit import AuditTools
+from relay.audits.sparing import spare_the_absent
 from relay.audits.worker import AuditWorker
 from relay.config import csam_handling_problems, read_environment
 from relay.errands.uploads import UploadTools
@@ -139,7 +140,9 @@ async def open_relay(settings: Settings, *, clock: Clock, metrics: Metrics) -> A
             errands=_build_errands(ground, tools, upstream=upstream),
             rescans=rescans,
             warned=WarnedWorker(tools),
-            audits=AuditWorker(AuditTools(line=tools, peers=asking.tools, name=ground.name)),
+            audits=AuditWorker(
+                AuditTools(line=tools, peers=spare_the_absent(asking.tools), name=ground.name)
+            ),
             reader=answering.reader,
             list_syncs=_build_list_syncs(ground),
             own_lists=_build_own_lists(ground) if settings.scanner.own_lists else None,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from db import reliance
 from relay.audits.audit import Ended, audit
 from relay.audits.canaries import note_attested
+from relay.audits.judging import PATIENCE
 from relay.logs import name_kinds
 from relay.stages.rely import AUDIT_WITHIN
 from relay.tools.stopping import see_through
@@ -35,8 +36,10 @@ _SHORTEST_NAP: Final = timedelta(milliseconds=20)
 _GRACE: Final = timedelta(seconds=5)
 _AFTER_ERROR: Final = timedelta(seconds=1)
 
-RETAINED_FOR: Final = 2 * AUDIT_WITHIN
-"""How long bytes lie sealed for an audit; whatever is older was forgotten by a process that was lost."""
+RETAINED_FOR: Final = PATIENCE + 2 * AUDIT_WITHIN
+"""How long bytes lie sealed for an audit: until the peer has had its time to show what it owes us, for lists
+may have changed by then, and whoever keeps us waiting may have other bytes there. Whatever is older was
+forgotten by a process that was lost."""
 
 
 class AuditWorker:

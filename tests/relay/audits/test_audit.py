@@ -13,7 +13,7 @@ from db import cases, mirror, reliance, standings
 from db.mirror import MirroredAttestation
 from db.peers import Tier
 from relay.audits.audit import PATIENCE, AuditTools, Ended, PutOff, audit
-from relay.audits.worker import AuditWorker, decide_nap
+from relay.audits.worker import RETAINED_FOR, AuditWorker, decide_nap
 from relay.exchange.client import PeerFailureReason
 from relay.exchange.intake import admit
 from relay.model import EvidenceBasis, MediaDecision
@@ -274,6 +274,20 @@ async def test_a_peer_that_is_away_for_days_is_not_blamed_for_what_our_scan_foun
     relay.clock.advance(PATIENCE)
     assert await _audit(relay) == Ended(outcome="not_comparable")
     assert await _credit(relay, alpha) == before
+
+
+async def test_whoever_keeps_us_waiting_until_lists_have_changed_is_judged_all_the_same(
+    relay: Trusting, alpha: Issuer
+) -> None:
+    await _rely_on(relay, alpha, 1)
+    # The only place where the bytes are is ours: what was known of them was known to other lists.
+    relay.client.files.clear()
+    relay.detector.score = 950
+    assert await _audit(relay) == PutOff(has_asked=True)
+    relay.scanning.salt_anew()
+    relay.clock.advance(PATIENCE)
+    assert await _audit(relay) == Ended(outcome="disagrees")
+    assert RETAINED_FOR > PATIENCE + AUDIT_WITHIN
 
 
 async def test_a_report_of_lists_that_were_swapped_meanwhile_is_compared_with_nothing(
