@@ -6,6 +6,7 @@ registered, and external data must lie beside the graph, where only pinned files
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from scanner.classifier import Classifier, set_threads
 from scanner.classifier_inputs import CHANNELS, read_inputs
-from scanner.classifier_precision import Precision
+from scanner.classifier_precision import INT8_FLAGS, Precision, read_cpu_flags
 from scanner.errors import MalformedError
 from scanner.model_files import ONNX_SUFFIX, read_config
 
@@ -50,7 +51,13 @@ def load_onnx(folder: Path, calibration: Calibration, *, at_once: int | None) ->
     set_threads()
     return Classifier(
         labels=labels,
-        runtime={"onnxruntime": onnxruntime.__version__, "torch": torch.__version__},
+        runtime={
+            "onnxruntime": onnxruntime.__version__,
+            "torch": torch.__version__,
+            # Without an instruction for it sums of products of small integers saturate on the way on some
+            # processors, and scores differ by far more than rounding.
+            "int8": "exact" if read_cpu_flags() & INT8_FLAGS else platform.machine(),
+        },
         infer=infer,
         side=inputs.side,
         mean=inputs.mean,

@@ -19,7 +19,8 @@ AUTO: Final = "auto"
 """How a calibration says that the machine decides."""
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
-_INT8_FLAGS: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+INT8_FLAGS: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+"""With these the processor multiplies and adds small integers in one instruction, without loss."""
 _BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 _LINEAR_SHARE: Final = 0.5
 """Small integers speed up matrix products alone; a network of convolutions would lose precision for
@@ -64,7 +65,7 @@ def inspect_machine() -> Machine:
     has_gpu = torch.cuda.is_available()
     return Machine(
         device=Device.CUDA if has_gpu else Device.CPU,
-        has_int8=bool(flags & _INT8_FLAGS),
+        has_int8=bool(flags & INT8_FLAGS),
         has_bf16=torch.cuda.is_bf16_supported() if has_gpu else bool(flags & _BF16_FLAGS),
     )
 

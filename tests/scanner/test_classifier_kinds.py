@@ -106,7 +106,7 @@ def test_an_onnx_graph_scores_as_it_says(tmp_path: Path) -> None:
     logits = pictures().reshape(2, -1).numpy() @ weights
     expected = torch.from_numpy(logits).softmax(dim=1).numpy()
     np.testing.assert_allclose(scores_of(tmp_path), expected, atol=1e-5)
-    assert set(open_directory_detector(tmp_path).state["runtime"]) == {"onnxruntime", "torch"}  # type: ignore[call-overload]
+    assert set(open_directory_detector(tmp_path).state["runtime"]) == {"onnxruntime", "torch", "int8"}  # type: ignore[call-overload]
 
 
 def test_weights_beside_the_graph_are_read_if_they_are_pinned(tmp_path: Path) -> None:
