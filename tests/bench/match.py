@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threatexchange.signal_type.pdq.signal import PdqSignal
 
-from scanner.embedded_classifier import open_embedded_classifier
 from scanner.hashtable import HashKind, HashTable
 from scanner.index import PdqIndex, pack_hashes
 from scanner.indexfile import write_base
@@ -41,7 +40,6 @@ NAMES = (
     "index_start_s",
     "index_memory_mb",
     "index_update_s",
-    "classifier_embedded",
 )
 MILLION = 1_000_000
 DISTANCE = 31
@@ -55,8 +53,6 @@ TARGET_START_S = 2.0
 TARGET_MEMORY_MB = 1_200.0
 ADDED, REMOVED = 1_000, 100
 PIECES = 4_096
-CLASSIFIER_TARGET_MS = 60.0
-CLASSIFIER_RUNS = 30
 
 
 def _flip(bits: bytes, positions: list[int]) -> bytes:
@@ -128,7 +124,6 @@ def run() -> Iterator[dict[str, object]]:
     """Yield one line a figure: name, value, unit, peer, peer_value, ratio, target, holds."""
     yield from _one_million()
     yield from _ten_million()
-    yield _classifier()
 
 
 def _one_million() -> Iterator[dict[str, object]]:
@@ -299,20 +294,6 @@ def _private_mb() -> float:
         Path("/proc/self/statm").read_text().split()[2]
     )
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def _classifier() -> dict[str, object]:
-    classifier = open_embedded_classifier()
-    frames = np.random.default_rng(3).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
-    classifier.score(frames)
-    value = _median_ms(lambda _: classifier.score(frames), CLASSIFIER_RUNS)
-    return _line(
-        "classifier_embedded",
-        round(value, 2),
-        "ms",
-        target=f"<= {CLASSIFIER_TARGET_MS:.0f} ms",
-        holds=value <= CLASSIFIER_TARGET_MS,
-    )
 
 
 if __name__ == "__main__":
