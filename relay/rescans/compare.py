@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from db.media_hashes import MediaHashes
+    from db.pool import Connection
     from relay.line import Tools
     from relay.model import MediaOutcome
     from scanner.labels import Category
@@ -101,10 +102,8 @@ async def _see_to(kept: MediaHashes, recheck: Recheck, *, lists_digest: bytes, t
     async with tools.database.connection() as conn:
         latest = await verdicts.find_latest(conn, kept.sha256)
         has_case = bool(await cases.list_cases_about(conn, kept.sha256))
-        carriers = await whereabouts.list_carriers(conn, kept.sha256, limit=_MAX_CARRIERS)
-    if carriers and all(one.is_selftest for one in carriers):
-        # Nobody is asked about a test.
-        return False
+        if not await _may_be_looked_at(conn, kept.sha256, tools=tools):
+            return False
     known = () if latest is None else _decisive(report_from_json(latest.report).findings)
     if has_case and deciding and {_source(one) for one in deciding} <= {_source(one) for one in known}:
         # It was stopped on the same grounds before, and a person sees to it.
@@ -116,6 +115,15 @@ async def _see_to(kept: MediaHashes, recheck: Recheck, *, lists_digest: bytes, t
         return None
     await follow_up(kept.sha256, outcome, door=Door.INBOX, tools=tools)
     return True
+
+
+async def _may_be_looked_at(conn: Connection, sha256: bytes, *, tools: Tools) -> bool:
+    """Tell whether bytes are anybody's business now: not a test's, nor private ones without a legal basis."""
+    carriers = await whereabouts.list_carriers(conn, sha256, limit=_MAX_CARRIERS)
+    if carriers and all(one.is_selftest for one in carriers):
+        return False
+    # The admin may have had a basis when they came, and have none any more.
+    return tools.examines_restricted or not carriers or await seen_media.was_public(conn, sha256)
 
 
 async def _find_outcome(

@@ -171,6 +171,7 @@ class Trusting:
         default_factory=lambda: Acting(actions={}, abilities=frozenset(), own_host="own.example")
     )
     max_media_bytes: int = 1 << 20
+    examines_restricted: bool = False
 
     @property
     def tools(self) -> PeerTools:

@@ -123,6 +123,18 @@ async def test_nobody_is_asked_about_what_only_a_self_test_brought(relay: Trusti
     assert await count_cases(relay) == 0
 
 
+@pytest.mark.parametrize("has_basis", [True, False])
+async def test_what_only_some_may_see_is_looked_at_only_as_long_as_there_is_a_legal_basis(
+    has_basis: bool,  # noqa: FBT001 (pytest passes it by name)
+    relay: Trusting,
+) -> None:
+    await carry(relay.database, LISTED, audience="restricted")
+    relay.examines_restricted = has_basis
+    await use_list(relay, LISTED)
+    assert await go_through(relay) == Compared(compared=2, matched=int(has_basis))
+    assert await count_cases(relay) == int(has_basis)
+
+
 async def test_two_relays_at_once_ask_a_person_once(relay: Trusting) -> None:
     await use_list(relay, LISTED)
     both = await asyncio.gather(go_through(relay), go_through(relay))
