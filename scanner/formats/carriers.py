@@ -147,10 +147,10 @@ def webp_carriers(data: bytes) -> Iterator[bytes]:
 
 def gif_carriers(data: bytes) -> Iterator[bytes]:
     """Put together the extensions of a GIF, and take what follows its end."""
-    at = 13 + gif_colours(data[10])
+    at = 13 + gif_colours(data[10] if len(data) > 10 else 0)  # noqa: PLR2004 - the flags of the screen
     for _ in range(MAX_CHUNKS):
         kind = data[at : at + 1]
-        if kind == b",":
+        if kind == b"," and at + 9 < len(data):
             at += 11 + gif_colours(data[at + 9])
         elif kind == b"!":
             at += 2

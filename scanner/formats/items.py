@@ -23,6 +23,9 @@ MAX_BOXES: Final = 100_000
 MAX_ITEMS: Final = 10_000
 """A picture of 66 megapixels in tiles of 128 x 128 has four thousand."""
 
+MAX_EXTENTS: Final = 100_000
+"""Places of all items together; an item lies in one, or in a few. A place may be written in no bytes."""
+
 MAX_ITEM_BYTES: Final = 256 * 1024 * 1024
 """Twice the largest file that is decoded: extents that overlap could add up to more than they came from."""
 
@@ -266,13 +269,18 @@ def _locations(body: bytes) -> dict[int, tuple[tuple[tuple[int, int], ...], int]
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     reader = _Reader(body, 6)
     number_size = 4 if version == 2 else 2  # noqa: PLR2004
+    listed = 0
     for _ in range(min(reader.take(number_size), MAX_ITEMS)):
         number = reader.take(number_size)
         method = reader.take(2) & 15 if version else 0
         reader.take(2)
         base = reader.take(base_size)
         extents = []
-        for _ in range(reader.take(2)):
+        count = reader.take(2)
+        listed += count
+        if listed > MAX_EXTENTS:
+            raise MalformedError("the items of a file lie in more places than any picture's do")
+        for _ in range(count):
             reader.take(index_size if version else 0)
             offset = reader.take(offset_size)
             extents.append((base + offset, reader.take(length_size)))
@@ -290,7 +298,7 @@ def _properties(body: bytes) -> dict[int, tuple[tuple[bytes, bytes], ...]]:
         if kind != b"ipma":
             continue
         version, is_wide = body[start], body[start + 3] & 1
-        reader = _Reader(body[:end], start + 4)
+        reader = _Reader(body[start:end], 4)
         for _ in range(min(reader.take(4), MAX_ITEMS)):
             number = reader.take(4 if version else 2)
             places = [

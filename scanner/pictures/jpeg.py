@@ -5,12 +5,20 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Final
 
-from PIL import JpegImagePlugin
+from PIL import Image, JpegImagePlugin
 
 from scanner.formats.jpeg import find_header
 from scanner.perceptual import MIN_QUALITY
 from scanner.pictures.gathering import RefusedError
-from scanner.render import Geometry, hash_rendering, make_upright, orientation_of, sample_pixels
+from scanner.reduced import fit
+from scanner.render import (
+    REDUCING_GAP,
+    Geometry,
+    hash_rendering,
+    make_upright,
+    orientation_of,
+    sample_pixels,
+)
 from scanner.report import UnscannableReason
 
 if TYPE_CHECKING:
@@ -41,7 +49,24 @@ def decode_jpeg(data: bytes, gathering: Gathering) -> None:
             return
     image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
     gathering.check_size(*image.size)
+    if gathering.job.copies is not None:
+        # A reduced decoding is enough, where it leaves as much to shrink as large pictures are shrunk from.
+        width, height = fit(*image.size, gathering.job.copies)
+        image.draft(None, (round(width * REDUCING_GAP), round(height * REDUCING_GAP)))
     gathering.add(image)
+    if image.mode == "RGB" and image.info.get("adobe_transform") == 0:
+        gathering.add(_read_otherwise(image), orientation=orientation_of(image))
+
+
+def _read_otherwise(image: Image.Image) -> Image.Image:
+    """Read colours as brightness and chroma, or the other way round.
+
+    Decoders do not agree on the mark that Adobe's segment holds: some take it for more than that of JFIF,
+    some for less, and some heed neither.
+    """
+    if "jfif" in image.info:
+        return Image.merge("RGB", image.convert("YCbCr").split())
+    return Image.frombytes("YCbCr", image.size, image.tobytes()).convert("RGB")
 
 
 def _decode_reduced(data: bytes, gathering: Gathering) -> bool:

@@ -2,6 +2,9 @@
 
 A picture shows it if any of its frames does, a film if at least half of its frames do: a film is sampled, and
 what is to be found in it is what somebody who watches it sees.
+
+Still pictures are asked for by Pillow and by FFmpeg, but JPEGs by Pillow alone: its libjpeg is what browsers
+show a JPEG by, while FFmpeg takes the black of CMYK for opacity and fills damaged blocks in other colours.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ T = TypeVar("T")
 
 MAX_DISTANCE: Final = 31
 MIN_QUALITY: Final = 50
+_JPEG_READERS: Final = {"jpeg_pipe", "mjpeg"}
 _MAX_FRAMES: Final = 200
 _MEMORY: Final = 3 << 30
 _SECONDS: Final = 30
@@ -101,6 +105,8 @@ def _film_shows(data: bytes, wanted: int) -> bool:
     """Look at the first stream of pictures, which may be a cover."""
     try:
         with av.open(io.BytesIO(data)) as container:
+            if container.format.name in _JPEG_READERS:
+                return False
             shown = [_near(frame.to_image(), wanted) for frame in _first(container.decode(video=0))]
     except Exception:  # noqa: BLE001 (as above)
         return False

@@ -93,6 +93,26 @@ def test_every_way_to_code_a_jpeg_is_seen(options: dict[str, Any]) -> None:
     assert distance(outcome.pictures[0].dihedral[0], SECRET_HASH) <= 10
 
 
+def _marked_by_adobe(data: bytes, *, keeps_jfif: bool) -> bytes:
+    """Say in Adobe's segment that the colours are as they are, which they are not."""
+    jfif = 2 + 2 + int.from_bytes(data[4:6])
+    adobe = containers.segment(0xEE, b"Adobe\x00\x64\x00\x00\x00\x00\x00")
+    return data[: jfif if keeps_jfif else 2] + adobe + data[jfif:]
+
+
+@pytest.mark.parametrize("keeps_jfif", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_a_jpeg_whose_colours_readers_take_differently_is_seen_both_ways(
+    *, keeps_jfif: bool, subsampling: int
+) -> None:
+    data = _marked_by_adobe(containers.jpeg(subsampling=subsampling), keeps_jfif=keeps_jfif)
+    outcome = run(data)
+    assert outcome.reason is None
+    assert min(distance(one.dihedral[0], SECRET_HASH) for one in outcome.pictures) <= 10
+    # The other reading shows the brightness as red.
+    assert len({one.dihedral[0] for one in outcome.pictures}) == 2
+
+
 def test_a_jpeg_by_arithmetic_coding_is_seen() -> None:
     data = (VECTORS / "jpeg" / "arithmetic.jpg").read_bytes()
     header = find_header(data)
