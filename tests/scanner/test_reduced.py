@@ -69,6 +69,17 @@ def test_of_a_still_picture_there_is_one_copy_in_the_bounds(format_name: str, pl
     assert distance(hash_of(plain_scanner, copy), hash_of(plain_scanner, picture)) <= ALIKE
 
 
+def test_a_jpeg_that_is_decoded_at_a_reduced_scale_is_copied_upright(plain_scanner: Scanner) -> None:
+    picture = marker(75, width=4800, height=3200)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(picture.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=90, exif=exif)
+    (copy,) = copies_of(plain_scanner, data)
+
+    assert copy.shape == (683, 1024, 3)
+    assert distance(hash_of(plain_scanner, copy), hash_of(plain_scanner, picture)) <= ALIKE
+
+
 def test_nothing_is_enlarged(plain_scanner: Scanner) -> None:
     (copy,) = copies_of(plain_scanner, encode(marker(72, width=90, height=40), "PNG"))
     assert copy.shape == (40, 90, 3)
