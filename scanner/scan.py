@@ -18,32 +18,28 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scanner.canary import canary_list
 from scanner.detector import Detector, DetectorResult, Need, Sample
 from scanner.detectors import DETECTORS
+from scanner.judging import build_report, overrule
+from scanner.obstacles import find_obstacle, find_shortfall
 from scanner.outcome import Job, Outcome, no_pixels
 from scanner.pool import DECODER, Pool, PoolHealth
 from scanner.reduced import MAX_COPIES, ReducedPicture, Wanted
 from scanner.report import (
-    Basis,
-    Coverage,
-    DetectorRun,
     Finding,
     Fingerprints,
     MediaFacts,
     PdqHash,
     Report,
-    RunOutcome,
-    ShadowRun,
     UnscannableReason,
-    Verdict,
 )
-from scanner.sniff import DECODABLE, Family, MediaType, agrees, family, sniff
+from scanner.samples import build_sample, look_closer
+from scanner.sniff import DECODABLE, MediaType, sniff
 from scanner.state import ScannerState, build_state
 
 if TYPE_CHECKING:
@@ -52,10 +48,6 @@ if TYPE_CHECKING:
     from scanner.detector import PictureHashes
     from scanner.hashlist import HashList
     from scanner.settings import ScannerSettings
-
-_RESEMBLING: Final = frozenset({Basis.NEAR_HASH, Basis.CLASSIFIER})
-"""Claims that bytes are like something; those about exactly these bytes are never set aside."""
-_MEDIA_FAMILIES: Final = frozenset({Family.IMAGE, Family.VIDEO, Family.AUDIO})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,29 +170,29 @@ class Scanner:
             md5=hashlib.md5(data, usedforsecurity=False).digest(),
         )
         found = sniff(data)
-        obstacle = self._find_obstacle(data, found, declared_type)
+        obstacle = find_obstacle(data, found, declared_type, self._settings)
         outcome = Outcome(reason=obstacle)
         if found in DECODABLE and obstacle in {None, UnscannableReason.TYPE_MISMATCH}:
             outcome = self._decode(data, found, detectors)
-        reason = obstacle or self._reason_of(outcome)
-        sample = _build_sample(data, found, prints, outcome)
+        reason = obstacle or find_shortfall(outcome, self._settings)
+        sample = build_sample(data, found, prints, outcome)
         results = {one.name: self._ask(one, sample) for one in detectors if not one.is_costly}
         again = [one for one in detectors if one.name in results and results[one.name].wants_closer_look]
         if again and found is not None:
             closer = self._pool.run(
                 data, Job.of(self._settings, found, is_closer_look=True, wants_pixels=False)
             )
-            sample = _look_closer(sample, closer)
+            sample = look_closer(sample, closer)
             results |= {one.name: self._ask(one, sample) for one in again}
             # What is only tried out makes nothing unscannable.
             standing = [one for one in again if one.name not in loaded.shadow]
             if standing:
-                reason = reason or self._reason_of(closer)
+                reason = reason or find_shortfall(closer, self._settings)
             if any(results[one.name].wants_closer_look for one in standing):
                 # A video of which there was less time to see shows fewer frames than the first time.
                 reason = reason or UnscannableReason.TIMEOUT
         return Begun(
-            report=_build_report(detectors, results, reason, sample, loaded.shadow),
+            report=build_report(detectors, results, reason, sample, loaded.shadow),
             is_whole=len(results) == len(detectors),
             sample=sample,
             detectors=detectors,
@@ -213,9 +205,7 @@ class Scanner:
     def finish(self, begun: Begun) -> Report:
         """Ask the costly detectors, too, and return the whole report."""
         costly = {one.name: self._ask(one, begun.sample) for one in begun.detectors if one.is_costly}
-        return _build_report(
-            begun.detectors, begun.results | costly, begun.reason, begun.sample, begun.shadow
-        )
+        return build_report(begun.detectors, begun.results | costly, begun.reason, begun.sample, begun.shadow)
 
     def recheck(self, prints: Fingerprints, pictures: tuple[PictureHashes, ...]) -> Recheck:
         """Compare hashes that were kept of some bytes with the lists as they are now.
@@ -229,7 +219,7 @@ class Scanner:
             pixels=no_pixels(),
             is_kept=True,
         )
-        results = _overrule({one.name: self._ask(one, sample) for one in self._loaded.matchers})
+        results = overrule({one.name: self._ask(one, sample) for one in self._loaded.matchers})
         return Recheck(
             findings=tuple(finding for one in results.values() for finding in one.findings),
             # What could not be compared has not been compared.
@@ -254,7 +244,7 @@ class Scanner:
             ScannerClosedError: The scanner was closed.
         """
         found = sniff(data)
-        obstacle = self._find_obstacle(data, found, None)
+        obstacle = find_obstacle(data, found, None, self._settings)
         if obstacle is not None or found is None:
             return obstacle or UnscannableReason.NOT_MEDIA
         job = Job.of(self._settings, found, is_closer_look=True, wants_pixels=False, is_first_frame_only=True)
@@ -285,7 +275,7 @@ class Scanner:
             ScannerClosedError: The scanner was closed.
         """
         found = sniff(data)
-        obstacle = self._find_obstacle(data, found, None)
+        obstacle = find_obstacle(data, found, None, self._settings)
         if obstacle is not None or found is None:
             return obstacle or UnscannableReason.NOT_MEDIA
         wanted = Wanted(count=MAX_COPIES, max_side=max_side, min_side=min_side)
@@ -363,35 +353,9 @@ class Scanner:
             shadow=shadow,
         )
 
-    def _find_obstacle(
-        self, data: bytes, found: MediaType | None, declared_type: str | None
-    ) -> UnscannableReason | None:
-        """Find why these bytes cannot be examined wholly, as far as that shows before decoding."""
-        if not data:
-            return UnscannableReason.EMPTY
-        if len(data) > self._settings.max_bytes:
-            return UnscannableReason.TOO_LARGE
-        if found is None or family(found) not in _MEDIA_FAMILIES:
-            return UnscannableReason.NOT_MEDIA
-        if not agrees(declared_type, found, self._settings.type_check):
-            return UnscannableReason.TYPE_MISMATCH
-        return None if found in DECODABLE else UnscannableReason.UNSUPPORTED
-
     def _decode(self, data: bytes, found: MediaType, detectors: tuple[Detector, ...]) -> Outcome:
         wants_pixels = any(one.need is Need.PIXELS for one in detectors)
         return self._pool.run(data, Job.of(self._settings, found, wants_pixels=wants_pixels))
-
-    def _reason_of(self, outcome: Outcome) -> UnscannableReason | None:
-        is_sample = outcome.coverage is Coverage.SAMPLED
-        if (
-            outcome.reason is UnscannableReason.TOO_MANY_FRAMES
-            and is_sample
-            and self._settings.accept_sampled
-        ):
-            return None
-        if outcome.coverage is Coverage.NOT_VISUAL and not self._settings.accept_audio:
-            return outcome.reason or UnscannableReason.UNSUPPORTED
-        return outcome.reason
 
     def _ask(self, detector: Detector, sample: Sample) -> DetectorResult:
         if _is_lacking(detector.need, sample):
@@ -428,114 +392,3 @@ def _is_lacking(need: Need, sample: Sample) -> bool:
     if need is Need.PICTURE_HASHES:
         return not sample.pictures
     return need is Need.PIXELS and len(sample.pixels) == 0
-
-
-def _add_hashes(prints: Fingerprints, pictures: tuple[PictureHashes, ...]) -> Fingerprints:
-    hashes = tuple(
-        PdqHash(bits=one.dihedral[0], quality=one.quality, frame=one.frame, timestamp_ms=one.timestamp_ms)
-        for one in pictures
-    )
-    return replace(prints, pdq=hashes)
-
-
-def _look_closer(sample: Sample, closer: Outcome) -> Sample:
-    """Put the pictures of a second decoding in the place of those of the first.
-
-    What the second did not come to stays as it was, approximate: nothing was settled about it. The small
-    frames are those of the first decoding, for the second has none.
-    """
-    asked, settled = (Counter(one.frame for one in part) for part in (sample.pictures, closer.pictures))
-    left = tuple(one for one in sample.pictures if settled[one.frame] < asked[one.frame])
-    pictures = closer.pictures + left
-    return replace(sample, pictures=pictures, fingerprints=_add_hashes(sample.fingerprints, pictures))
-
-
-def _build_sample(data: bytes, found: MediaType | None, prints: Fingerprints, outcome: Outcome) -> Sample:
-    return Sample(
-        fingerprints=_add_hashes(prints, outcome.pictures),
-        facts=MediaFacts(
-            size=len(data),
-            media_type=found,
-            width=outcome.width,
-            height=outcome.height,
-            frames=outcome.frames,
-            coverage=outcome.coverage,
-            sampling=outcome.sampling,
-        ),
-        pictures=outcome.pictures,
-        pixels=outcome.pixels,
-    )
-
-
-def _build_report(
-    detectors: tuple[Detector, ...],
-    results: dict[str, DetectorResult],
-    reason: UnscannableReason | None,
-    sample: Sample,
-    shadow: frozenset[str],
-) -> Report:
-    tried = [one for one in detectors if one.name in shadow and one.name in results]
-    detectors = tuple(one for one in detectors if one.name not in shadow)
-    standing = _overrule({name: result for name, result in results.items() if name not in shadow})
-    asked = [one for one in detectors if one.name in results]
-    findings = tuple(finding for one in asked for finding in standing[one.name].findings)
-    runs = tuple(_build_run(one, results.get(one.name), standing.get(one.name)) for one in detectors)
-    if reason is None and any(run.essential and run.outcome is RunOutcome.FAILED for run in runs):
-        reason = UnscannableReason.DETECTOR_UNAVAILABLE
-    if any(not finding.advisory for finding in findings):
-        verdict = Verdict.MATCH
-    else:
-        verdict = Verdict.NO_MATCH if reason is None else Verdict.UNSCANNABLE
-    return Report(
-        verdict=verdict,
-        reason=reason,
-        findings=findings,
-        detectors=runs,
-        fingerprints=sample.fingerprints,
-        facts=sample.facts,
-        shadow=tuple(
-            ShadowRun(
-                run=_build_run(one, results[one.name], results[one.name]),
-                findings=results[one.name].findings,
-            )
-            for one in tried
-        ),
-    )
-
-
-def _build_run(
-    detector: Detector, result: DetectorResult | None, standing: DetectorResult | None
-) -> DetectorRun:
-    return DetectorRun(
-        name=detector.name,
-        version=detector.version,
-        essential=detector.essential,
-        outcome=_outcome_of(result, standing),
-        scores=() if result is None else result.scores,
-    )
-
-
-def _overrule(results: dict[str, DetectorResult]) -> dict[str, DetectorResult]:
-    """Set aside what merely resembles something, where an allow list holds exactly these bytes.
-
-    Nothing else changes: what could not be examined stays so, for the list says nothing about what the
-    detectors did not see.
-    """
-    if not any(one.allows for one in results.values()):
-        return results
-    return {
-        name: replace(
-            one, findings=tuple(finding for finding in one.findings if finding.basis not in _RESEMBLING)
-        )
-        for name, one in results.items()
-    }
-
-
-def _outcome_of(result: DetectorResult | None, standing: DetectorResult | None) -> RunOutcome:
-    if result is None or standing is None:
-        return RunOutcome.SPARED
-    if result.failed is not None:
-        return RunOutcome.FAILED
-    if len(standing.findings) < len(result.findings):
-        return RunOutcome.OVERRULED
-    return RunOutcome.NOT_APPLICABLE if result.not_applicable else RunOutcome.RAN

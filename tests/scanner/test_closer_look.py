@@ -1,4 +1,4 @@
-"""A second decoding settles what the first left open, and what it does not settle stays open."""
+"""A second decoding settles what the first left open; what no decoding has shown stays unexamined."""
 
 from __future__ import annotations
 
@@ -95,3 +95,11 @@ def test_a_sample_that_is_accepted_is_looked_at_again_all_the_same() -> None:
     accepting = dataclasses.replace(PLAIN, accept_sampled=True)
     report = scanner_of(short, dataclasses.replace(short, pictures=exact), accepting).scan(CLIP)
     assert report.verdict is Verdict.MATCH
+
+
+@pytest.mark.parametrize("reason", [None, UnscannableReason.TOO_MANY_FRAMES])
+def test_a_decoding_that_shows_nothing_examined_nothing(reason: UnscannableReason | None) -> None:
+    nothing = Outcome(reason=reason, width=640, height=480, frames=3, coverage=Coverage.SAMPLED)
+    accepting = dataclasses.replace(PLAIN, accept_sampled=True)
+    report = scanner_of(nothing, nothing, accepting).scan(CLIP)
+    assert (report.verdict, report.reason) == (Verdict.UNSCANNABLE, UnscannableReason.CORRUPT)
