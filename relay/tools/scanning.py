@@ -162,11 +162,7 @@ class Scanning:
         return await loop.run_in_executor(self._executor, lambda: self._scanner.finish(begun))
 
     async def recheck(self, kept: Sequence[MediaHashes]) -> tuple[Recheck, ...]:
-        """Compare kept hashes with the lists as they are now, in a thread.
-
-        Raises:
-            MalformedError: Some were packed by another version.
-        """
+        """Compare kept hashes with the lists as they are now, in a thread; only what can be read counts."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._executor, lambda: tuple(self._scanner.recheck(*read_hashes(one)) for one in kept)

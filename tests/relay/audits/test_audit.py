@@ -16,7 +16,7 @@ from relay.audits.audit import PATIENCE, AuditTools, Ended, PutOff, audit
 from relay.audits.worker import RETAINED_FOR, AuditWorker, decide_nap
 from relay.exchange.client import PeerFailureReason
 from relay.exchange.intake import admit
-from relay.model import EvidenceBasis, MediaDecision
+from relay.model import EvidenceBasis, MediaDecision, MediaOutcome
 from relay.revisit import look_again
 from relay.stages.rely import AUDIT_WITHIN, URGENT_WITHIN
 from relay.trust import SHARED_FLOOR, Standing
@@ -27,7 +27,7 @@ from tests.fediverse.clock import START
 from tests.images import encode, marker
 from tests.relay.exchange.issuer import Issuer, trusted
 from tests.relay.exchange.trusting import Trusting, open_costly_scanner, open_trusting
-from tests.relay.stages.parts import reference
+from tests.relay.stages.parts import evidence, reference
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from db.pool import Connection, Database
     from db.reliance import Reliance
     from relay.audits.audit import AuditResult
-    from relay.model import MediaOutcome
     from scanner.scan import Scanner
     from tests.relay.exchange.trusting import CostlyDetector
 
@@ -314,6 +313,19 @@ async def test_what_a_peer_says_of_its_scanner_is_asked_for_once(relay: Trusting
     relay.detector.score = 950
     assert [await _audit(relay) for _ in range(2)] == [Ended(outcome="disagrees")] * 2
     assert relay.answering.asked == [("state", "alpha.example")]
+
+
+async def test_an_audit_waits_until_something_of_ours_can_look(
+    relay: Trusting, alpha: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> MediaOutcome:
+        return MediaOutcome(evidence=evidence(), decision=MediaDecision.WITHHOLD, retry=True)
+
+    await _rely_on(relay, alpha, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.audits.audit.look_again", fail)
+        assert await _audit(relay) == PutOff()
+    assert await _audit(relay) == Ended(outcome="agrees")
 
 
 async def test_bytes_that_are_not_retained_are_fetched_again_if_they_are_the_same(

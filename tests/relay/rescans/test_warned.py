@@ -11,14 +11,14 @@ import pytest
 from db import alert_hits, cases, errands, rulings, verdicts
 from db.rulings import Ruling, RulingKind
 from relay.exchange.alerts import find_warning, open_case_of
-from relay.model import EvidenceBasis, MediaDecision
+from relay.model import EvidenceBasis, MediaDecision, MediaOutcome
 from relay.rescans.warned import PATIENCE, TRY_AGAIN, WarnedWorker
 from relay.stages.gather import Reach
 from scanner.report import Verdict
 from tests.images import encode, marker
 from tests.relay.exchange.issuer import Issuer, trusted
 from tests.relay.exchange.trusting import Trusting, open_costly_scanner, open_trusting
-from tests.relay.stages.parts import reference
+from tests.relay.stages.parts import evidence, reference
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -113,6 +113,22 @@ async def test_a_server_that_is_down_is_asked_again(relay: Trusting) -> None:
     assert await worker.look_at_next()
     assert not await worker.look_at_next()
     relay.client.files[URL] = DATA
+    relay.clock.advance(TRY_AGAIN)
+    assert await worker.look_at_next()
+    assert relay.spool.find(SHA256) == DATA
+
+
+async def test_what_nothing_can_look_at_now_is_looked_at_later(
+    relay: Trusting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> MediaOutcome:
+        return MediaOutcome(evidence=evidence(), decision=MediaDecision.WITHHOLD, retry=True)
+
+    await warn(relay)
+    worker = work(relay)
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.rescans.warned.look_again", fail)
+        assert await worker.look_at_next()
     relay.clock.advance(TRY_AGAIN)
     assert await worker.look_at_next()
     assert relay.spool.find(SHA256) == DATA
