@@ -20,6 +20,8 @@ MIN_FEATURES: Final = 64
 """Smaller products take less time than the rounding of their rows. The instruction also wants multiples of
 eight."""
 _MULTIPLE: Final = 8
+MAX_FEATURES: Final = (2**31 - 1) // LARGEST**2
+"""133,144. The sum of more products may not fit into the 32 bits in which they are added."""
 
 
 class Int8Linear(nn.Module):
@@ -73,7 +75,11 @@ def _quantize_in(parent: nn.Module, name: str, child: nn.Module) -> int:
     if not isinstance(child, nn.Linear):
         return sum(_quantize_in(child, below, one) for below, one in child.named_children())
     sizes = (child.in_features, child.out_features)
-    if min(sizes) < MIN_FEATURES or any(size % _MULTIPLE for size in sizes):
+    if (
+        child.in_features > MAX_FEATURES
+        or min(sizes) < MIN_FEATURES
+        or any(size % _MULTIPLE for size in sizes)
+    ):
         return 0
     setattr(parent, name, Int8Linear(child))
     return 1

@@ -7,6 +7,8 @@ registered, and external data must lie beside the graph, where only pinned files
 from __future__ import annotations
 
 import platform
+import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from scanner.classifier_inputs import Inputs
 
 _PROVIDERS: Final = ["CPUExecutionProvider"]
+_MAX_RUN: Final = timedelta(seconds=60)
+"""Of one picture. The largest models in use take a third of a second; a graph may loop for ever."""
 _QUIET: Final = 4
 """Fatal only: what the runtime writes of a graph belongs into no log of ours."""
 
@@ -89,6 +93,18 @@ def _open_session(path: Path) -> Any:
         ) from error
 
 
+def _run_within(limit: timedelta, session: Any, outputs: list[str], inputs: dict[str, Any]) -> Any:
+    """Run a graph, and end it between two of its steps when the time is over, which raises its error."""
+    options = onnxruntime.RunOptions()
+    watch = threading.Timer(limit.total_seconds(), setattr, (options, "terminate", True))
+    watch.daemon = True
+    watch.start()
+    try:
+        return session.run(outputs, inputs, options)
+    finally:
+        watch.cancel()
+
+
 def _build_infer(
     session: Any, inputs: Inputs, labels: int, *, is_multi_label: bool
 ) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -108,7 +124,7 @@ def _build_infer(
     output = session.get_outputs()[0].name
 
     def infer(pictures: torch.Tensor) -> torch.Tensor:
-        (logits,) = session.run([output], {wanted.name: pictures.contiguous().numpy()})
+        (logits,) = _run_within(_MAX_RUN, session, [output], {wanted.name: pictures.contiguous().numpy()})
         scores = torch.from_numpy(np.asarray(logits, dtype=np.float32))
         return scores.sigmoid() if is_multi_label else scores.softmax(dim=1)
 
@@ -116,7 +132,9 @@ def _build_infer(
     try:
         shape = infer(torch.zeros(1, *expected)).shape
     except Exception as error:  # its errors have no common root but this one
-        raise MalformedError("the ONNX graph cannot run on one picture") from error
+        raise MalformedError(
+            "the ONNX graph cannot run on one picture, or takes longer than a minute"
+        ) from error
     if shape != (1, labels):
         raise MalformedError(f"the ONNX graph must give {labels} scores for a picture, as config.json names")
     return infer

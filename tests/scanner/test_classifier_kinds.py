@@ -3,16 +3,21 @@
 import json
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from scanner import classifier_onnx
 from scanner.calibration import parse_calibration
 from scanner.classifier import model_of
 from scanner.classifier_directory import open_directory_classifier, open_directory_detector
+from scanner.classifier_int8 import MAX_FEATURES, Int8Linear, quantize_linears
 from scanner.classifier_precision import Device, Machine, Precision, choose_device, choose_precision
 from scanner.errors import MalformedError
 from scanner.model_files import read_calibration
@@ -193,6 +198,40 @@ def of_another_size(folder: Path) -> None:
         json.dumps({"size": 32, "image_mean": [0.5] * 3, "image_std": [0.5] * 3})
     )
     pin(folder)
+
+
+def test_a_graph_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier_onnx, "_MAX_RUN", timedelta(milliseconds=200))
+    write_onnx(tmp_path)
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    rows, go_on = helper.make_tensor_value_info, TensorProto.BOOL
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Identity", ["row"], ["rows"])],
+        "again",
+        [
+            rows("round", TensorProto.INT64, []),
+            rows("go", go_on, []),
+            rows("row", TensorProto.FLOAT, ["batch", 2]),
+        ],
+        [rows("goes", go_on, []), rows("rows", TensorProto.FLOAT, ["batch", 2])],
+    )
+    model.graph.node[-1].output[0] = "once"
+    model.graph.node.append(helper.make_node("Loop", ["", "yes", "once"], ["logits"], body=inner))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))  # noqa: FBT003 - a scalar
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    pin(tmp_path)
+    with pytest.raises(MalformedError, match="longer than a minute"):
+        open_directory_detector(tmp_path)
+
+
+def test_sums_that_would_not_fit_stay_in_floats() -> None:
+    wide = torch.nn.Sequential(torch.nn.Linear(MAX_FEATURES - MAX_FEATURES % 8 + 8, 64, bias=False))
+    assert quantize_linears(wide) == 0
+    most = torch.nn.Linear(MAX_FEATURES - MAX_FEATURES % 8, 64, bias=False)
+    with torch.no_grad():
+        most.weight.fill_(1.0)
+    exact = most(torch.ones(1, most.in_features))
+    assert torch.allclose(Int8Linear(most)(torch.ones(1, most.in_features)), exact)
 
 
 def without_end(folder: Path) -> None:
