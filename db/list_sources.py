@@ -33,6 +33,7 @@ class NewListSource:
         options: What else the kind needs; JSON values.
         every: How often it is fetched.
         accepted_at: When the admin accepted the maker's terms.
+        hold_after: How old the list may be before what nothing matches is held; None for any age.
     """
 
     list_id: int
@@ -42,6 +43,7 @@ class NewListSource:
     options: Mapping[str, Any]
     every: timedelta
     accepted_at: datetime
+    hold_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +86,16 @@ class ListSource(NewListSource):
 
 
 _SOURCE: Final = """
-    s.list_id, s.kind, s.url, s.credentials, s.options, s.every, s.accepted_at, l.name, l.category,
-    l.purpose, l.entries, l.withdrawn_at IS NOT NULL AS is_withdrawn, s.checkpoint, s.generation,
+    s.list_id, s.kind, s.url, s.credentials, s.options, s.every, s.accepted_at, s.hold_after, l.name,
+    l.category, l.purpose, l.entries, l.withdrawn_at IS NOT NULL AS is_withdrawn, s.checkpoint, s.generation,
     s.due_at, s.tries, s.synced_at, s.error_kind, s.error, s.unusable, s.worker, s.lease_until
 """
 
 _ADD: Final = """-- add_list_source
-INSERT INTO list_sources (list_id, kind, url, credentials, options, every, accepted_at, due_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+INSERT INTO list_sources (
+    list_id, kind, url, credentials, options, every, accepted_at, due_at, hold_after
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
 """
 
 _WAKE: Final = """-- wake_list_sources
@@ -110,6 +114,7 @@ async def add_source(conn: Connection, new: NewListSource) -> None:
         dict(new.options),
         new.every,
         new.accepted_at,
+        new.hold_after,
     )
     await conn.execute(_WAKE)
 
@@ -223,6 +228,8 @@ async def finish_source(
         synced_at: When everything was fetched; None if it was interrupted.
     """
     await conn.execute(_FINISH, list_id, worker, due_at, synced_at)
+    # A list that was too old is not any more.
+    await conn.execute(_WAKE)
 
 
 _FAIL: Final = """-- fail_list_source
@@ -237,6 +244,49 @@ async def fail_source(
 ) -> None:
     """End a fetch that failed, and say why."""
     await conn.execute(_FAIL, list_id, worker, due_at, error_kind, storable(error))
+
+
+_SET_HOLD_AFTER: Final = """-- set_list_hold_after
+UPDATE list_sources AS s SET hold_after = $2
+FROM hash_lists AS l
+WHERE l.id = s.list_id AND l.name = $1
+"""
+
+
+async def set_hold_after(conn: Connection, name: str, hold_after: timedelta | None) -> None:
+    """Say how old a list may be before what nothing matches is held; None for any age."""
+    await conn.execute(_SET_HOLD_AFTER, name, hold_after)
+    await conn.execute(_WAKE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """Which lists are older than they may be.
+
+    Attributes:
+        lists: Their ids.
+        next_at: When the next one will be; None if none of the others may only be so old.
+    """
+
+    lists: frozenset[int]
+    next_at: datetime | None
+
+
+# One that was never fetched counts from when it was added.
+_LIST_DEADLINES: Final = """-- list_source_deadlines
+SELECT s.list_id, coalesce(s.synced_at, s.accepted_at) + s.hold_after AS until
+FROM list_sources AS s JOIN hash_lists AS l ON l.id = s.list_id
+WHERE s.hold_after IS NOT NULL AND l.withdrawn_at IS NULL
+"""
+
+
+async def find_overdue(conn: Connection, *, now: datetime) -> Overdue:
+    """Find the lists in use that are older than they may be."""
+    rows = await conn.fetch(_LIST_DEADLINES)
+    return Overdue(
+        lists=frozenset(row["list_id"] for row in rows if row["until"] <= now),
+        next_at=min((row["until"] for row in rows if row["until"] > now), default=None),
+    )
 
 
 _NEXT_DUE: Final = """-- next_due_list_source

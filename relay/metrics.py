@@ -127,6 +127,11 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+        self._lists_overdue = Gauge(
+            "breakwater_lists_overdue",
+            "Lists that are older than they may be, so that what no list matches is withheld.",
+            registry=registry,
+        )
         self._restarts = Counter(
             "breakwater_decoder_restarts", "Decoder processes that were replaced early.", registry=registry
         )
@@ -247,6 +252,10 @@ class Metrics:
         self._list_ages.clear()
         for kind, age in by_kind.items():
             self._list_ages.labels(kind).set(age.total_seconds())
+
+    def set_lists_overdue(self, number: int) -> None:
+        """Show how many lists are so old that what no list matches is withheld."""
+        self._lists_overdue.set(number)
 
     def count_decoder_restarts(self, number: int) -> None:
         """Count decoder processes that crashed, hung or ran out of memory."""

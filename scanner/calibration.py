@@ -56,7 +56,7 @@ MILLION: Final = 1_000_000
 FORBIDDEN: Final = frozenset({Category.CSAM_KNOWN, Category.NCII_KNOWN, Category.NCII_REPORTED})
 """These say that a verified list or a person's notice names the picture, which no model can know."""
 
-RESERVED: Final = frozenset({CLASSIFIERS, "allow-list", "exact-hash", "pdq", "vpdq"})
+RESERVED: Final = frozenset({CLASSIFIERS, "allow-list", "exact-hash", "list-age", "pdq", "vpdq"})
 """Names of the other detectors: under one of them a classifier's answers would stand for theirs."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")

@@ -143,8 +143,11 @@ class Builder:
         name: The file's name, for messages.
         uses_lists: True where the detectors are built anew when the hash lists are replaced.
         build: Settings and lists to detectors; none where the settings do not switch them on.
+        compares: False where the detectors look at the lists but compare nothing with them, so that they
+            have nothing to say about hashes that were kept.
     """
 
     name: str
     uses_lists: bool
     build: Callable[[ScannerSettings, tuple[HashList, ...]], tuple[Detector, ...]]
+    compares: bool = True

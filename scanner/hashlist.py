@@ -102,6 +102,8 @@ class HashList:
             files of one MD5 or SHA-1, and what resembles an allowed picture is another picture.
         suspended: Entries, as `name_entry` calls them, that are not matched for the time being.
         videos: Listed videos, by the hashes of their frames.
+        is_overdue: It is older than the administrator lets it be: it matches as ever, and what nothing
+            matches counts as not examined.
         digest: SHA-256 over the hashes that are left (not over the parameters); computed where it is not
             given.
     """
@@ -121,6 +123,7 @@ class HashList:
     purpose: Purpose = Purpose.BLOCK
     suspended: frozenset[str] = frozenset()
     videos: tuple[VideoHashes, ...] = ()
+    is_overdue: bool = False
     digest: bytes = field(default=b"")
 
     def __post_init__(self) -> None:

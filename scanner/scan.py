@@ -82,7 +82,7 @@ class _Loaded:
         return tuple(
             one
             for builder, group in groups
-            if builder.uses_lists
+            if builder.uses_lists and builder.compares
             for one in group
             if one.name not in self.shadow
         )
@@ -342,7 +342,7 @@ class Scanner:
         matching = [
             [one.name, one.version, one.state]
             for builder, group in zip(DETECTORS, groups, strict=True)
-            if builder.uses_lists
+            if builder.uses_lists and builder.compares
             for one in group
         ]
         return _Loaded(

@@ -11,7 +11,7 @@ from relay.config import read_environment
 from relay.sources.credentials import describe_place, is_open_to_others, read_credentials
 from relay.sources.kinds import FACTS
 from relay.sources.model import SourceFailure, SourceKind
-from relay.sources.worker import is_stale
+from relay.sources.worker import is_overdue, is_stale
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,7 +35,17 @@ async def check_lists(conn: Connection, *, now: datetime) -> list[Diagnosis]:
 
 def _check_source(source: ListSource, *, now: datetime) -> list[Diagnosis]:
     found: list[Diagnosis] = []
-    if is_stale(source, now=now):
+    if is_overdue(source, now=now):
+        found.append(
+            _problem(
+                f"the list {source.name!r} is older than you let it be, so that what no list matches is "
+                "withheld, and tried again until the list was fetched",
+                source.error
+                or f"Run `breakwater lists sync {source.name}`; it says what stands in the way. "
+                f"`breakwater lists hold {source.name} --never` lets media pass meanwhile.",
+            )
+        )
+    elif is_stale(source, now=now):
         since = "never" if source.synced_at is None else f"last on {source.synced_at:%Y-%m-%d %H:%M} UTC"
         found.append(
             _problem(

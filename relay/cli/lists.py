@@ -11,6 +11,7 @@ from rich.table import Table
 
 from db import alert_hits, audit, hashlists
 from relay.cli.lists_add import add_command
+from relay.cli.lists_hold import hold_command
 from relay.cli.lists_import import import_command, template_command
 from relay.cli.lists_noise import NOISE_COMMANDS
 from relay.cli.lists_sync import remove_command, status_command, sync_command
@@ -37,6 +38,7 @@ for _command in (
     add_command,
     sync_command,
     status_command,
+    hold_command,
     remove_command,
     template_command,
     *NOISE_COMMANDS,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from db import audit, hashlists, list_sources
+from relay.cli.lists_hold import read_hold
 from relay.cli.lists_tools import ListRefusedError, require_answers
 from relay.cli.options import config_options, explained, fail, json_option, print_json, read_settings, run
 from relay.cli.options import with_database as on_database
@@ -47,6 +48,7 @@ class _Wanted:
     credentials: str
     options: dict[str, Any]
     every: timedelta
+    hold_after: timedelta | None
 
 
 @click.command("add")
@@ -61,6 +63,13 @@ class _Wanted:
     "--category", type=click.Choice([category.value for category in Category]), help="What a match means."
 )
 @click.option("--every", type=click.FloatRange(min=0.1), metavar="HOURS", help="How often it is fetched.")
+@click.option(
+    "--hold-when-older-than",
+    "hold_days",
+    type=click.FloatRange(min=0.1),
+    metavar="DAYS",
+    help="Withhold what no list matches once this one was not fetched for so long; by default never.",
+)
 @click.option("--group", help="ThreatExchange: the number of the privacy group.")
 @click.option("--tag", "tags", multiple=True, help="ThreatExchange: take only what has one of these tags.")
 @click.option("--sha256", help="Files: take only the file with this digest.")
@@ -129,6 +138,7 @@ async def _add(database: Database, wanted: _Wanted, *, now: datetime) -> None:
             options=wanted.options,
             every=wanted.every,
             accepted_at=now,
+            hold_after=wanted.hold_after,
         )
         await list_sources.add_source(conn, source)
         detail = {"list": name, "kind": wanted.kind.value, "terms": FACTS[wanted.kind].terms}
@@ -153,6 +163,7 @@ def _check(settings: Settings, kind: SourceKind, **given: Any) -> _Wanted:
         raise ListRefusedError("No list is fetched more often than every five minutes. Nothing was added.")
     if given["purpose"] == Purpose.ALLOW.value and kind in _RECORDS:
         raise ListRefusedError(f"{facts.title} is no list of what may pass. Nothing was added.")
+    decides = given["purpose"] == Purpose.BLOCK.value and not given["advisory"]
     return _Wanted(
         new=hashlists.NewHashList(
             name=given["name"],
@@ -171,6 +182,7 @@ def _check(settings: Settings, kind: SourceKind, **given: Any) -> _Wanted:
         options=_check_options(kind, given["group"] or "", given["tags"], (given["sha256"] or "").lower()),
         credentials=_check_credentials(kind, given["credentials_file"], given["credentials_env"]),
         every=every,
+        hold_after=read_hold(given["hold_days"], every=every, decides=decides),
     )
 
 

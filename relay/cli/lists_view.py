@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from relay.sources.worker import is_stale
+from relay.sources.worker import is_overdue, is_stale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _MINUTE_S = 60
 _HOUR_S = 3_600
 _DAY_S = 86_400
+_OVERDUE = (
+    "older than you let it be, so that what no list matches is withheld until it is fetched. `breakwater "
+    "lists sync NAME` fetches it now, and `breakwater lists hold NAME --never` lets media pass."
+)
 
 
 def describe_source(source: ListSource, *, now: datetime) -> dict[str, Any]:
@@ -35,6 +39,8 @@ def describe_source(source: ListSource, *, now: datetime) -> dict[str, Any]:
         "every_s": int(source.every.total_seconds()),
         "synced": _stamp(source.synced_at),
         "stale": is_stale(source, now=now),
+        "hold_after_s": None if source.hold_after is None else int(source.hold_after.total_seconds()),
+        "holds": is_overdue(source, now=now),
         "next": _stamp(source.due_at),
         "is_fetched_now": source.lease_until is not None and source.lease_until > now,
         "withdrawn": source.is_withdrawn,
@@ -64,6 +70,8 @@ def print_status(sources: Sequence[ListSource], *, now: datetime) -> None:
         )
     console.print(table)
     for one in sources:
+        if is_overdue(one, now=now):
+            console.print(f"{one.name}: {_OVERDUE}", markup=False)
         if one.error:
             console.print(f"{one.name}: {one.error}", markup=False)
         if one.unusable:
@@ -130,6 +138,8 @@ def _state(source: ListSource, *, now: datetime) -> str:
     if source.lease_until is not None and source.lease_until > now:
         return "being fetched"
     words = [source.error_kind] if source.error_kind else []
+    if is_overdue(source, now=now):
+        words.append("holds")
     return ", ".join([*words, "stale"] if is_stale(source, now=now) else words) or "ok"
 
 

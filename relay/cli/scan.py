@@ -6,6 +6,7 @@ import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from relay.cli.options import (
     read_settings,
     with_database,
 )
+from relay.clock import SystemClock
 from relay.tools.list_shelf import open_shelf
 from scanner.report import Verdict, report_to_json
 from scanner.scan import open_scanner
@@ -80,7 +82,8 @@ def _scan_all(settings: Settings, files: Sequence[Path], *, use_lists: bool) -> 
     with open_scanner(scanner_settings) as scanner:
         if use_lists and has_lists:
             shelf = open_shelf(settings.server.data_dir, prunes=False)
-            scanner.replace_lists(asyncio.run(with_database(settings, shelf.load)))
+            load = partial(shelf.load, now=SystemClock().now())
+            scanner.replace_lists(asyncio.run(with_database(settings, load)))
         with _progress() as progress, ThreadPoolExecutor(_THREADS) as pool:
             task = progress.add_task("scanning", total=len(files))
             for result in pool.map(lambda path: _scan_file(scanner, scanner_settings, path), files):

@@ -93,6 +93,7 @@ class ListSyncs:
                     known = await list_sources.list_sources(conn)
                     due = await list_sources.next_due(conn)
                 self._metrics.set_list_ages(find_ages(known, now=now))
+                self._metrics.set_lists_overdue(sum(is_overdue(one, now=now) for one in known))
                 if claimed is not None:
                     return claimed
                 with suppress(TimeoutError):
@@ -170,6 +171,12 @@ def find_ages(sources: Iterable[ListSource], *, now: datetime) -> dict[str, time
             age = now - (source.synced_at or source.accepted_at)
             ages[source.kind] = max(age, ages.get(source.kind, timedelta()))
     return ages
+
+
+def is_overdue(source: ListSource, *, now: datetime) -> bool:
+    """Tell whether a list is older than the admin lets it be, so that what nothing matches is held."""
+    since = source.synced_at or source.accepted_at
+    return not source.is_withdrawn and source.hold_after is not None and since + source.hold_after <= now
 
 
 def is_stale(source: ListSource, *, now: datetime) -> bool:

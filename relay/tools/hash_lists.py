@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from db import attestations, hashlists, retiring
+from db import attestations, hashlists, list_sources, retiring
+from db.errors import DatabaseError
 from relay.tools.list_shelf import ListShelf
 
 if TYPE_CHECKING:
@@ -25,15 +27,21 @@ _log = logging.getLogger(__name__)
 
 # A database that restarts is back within seconds.
 _RETRY_AFTER: Final = timedelta(seconds=5)
+# A fetch that brings a list up to date announces itself; this bounds what a lost word costs.
+_LOOK_EVERY: Final = timedelta(minutes=1)
 
 
-async def load_lists(database: Database) -> tuple[HashList, ...]:
+async def load_lists(database: Database, *, now: datetime) -> tuple[HashList, ...]:
     """Load every list in use, all of it from the database.
+
+    Args:
+        database: Where they are.
+        now: The time, which decides whether they are as new as they have to be.
 
     Raises:
         DatabaseError: They could not be read; the lists in use stay as they are.
     """
-    return await ListShelf().load(database)
+    return await ListShelf().load(database, now=now)
 
 
 async def load_lists_into(
@@ -50,8 +58,15 @@ async def load_lists_into(
     Raises:
         DatabaseError: They could not be read; the scanner goes on with those it has.
     """
-    lists = await (shelf or ListShelf()).load(database)
+    shelf = shelf or ListShelf()
+    before = shelf.overdue
+    lists = await shelf.load(database, now=now)
     await scanning.replace_lists(lists, now=now)
+    if shelf.overdue and shelf.overdue != before:
+        # The number alone: which lists these are, `breakwater doctor` says.
+        _log.warning("lists_overdue lists=%d what_no_list_matches=withheld", len(shelf.overdue))
+    elif before and not shelf.overdue:
+        _log.info("lists_not_overdue_any_more what_no_list_matches=judged")
     async with database.transaction() as conn:
         # Lists that are as they were before an update, say, whose state our peers were told to forget.
         while await retiring.is_retired(conn, scanning.state_digest):
@@ -66,7 +81,7 @@ async def load_lists_into(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListWatch:
-    """Load the lists again when somebody imports or withdraws one, in this process or another.
+    """Load the lists again when somebody imports or withdraws one, or when one becomes too old or new again.
 
     Attributes:
         scanning: What they are loaded into.
@@ -87,6 +102,7 @@ class ListWatch:
         changed = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.database.listen(hashlists.CHANNEL, lambda _: changed.set()))
+            group.create_task(self._watch_ages(changed))
             while True:
                 await changed.wait()
                 changed.clear()
@@ -102,6 +118,32 @@ class ListWatch:
                     if self.on_change is not None:
                         self.on_change()
                     await self._compact()
+
+    async def _watch_ages(self, changed: asyncio.Event) -> None:
+        """Have the lists loaded when one becomes older than it may be, and when it is not any more."""
+        woken = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.database.listen(list_sources.CHANNEL, lambda _: woken.set()))
+            while True:
+                woken.clear()
+                nap = await self._look_at_ages(changed)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(nap.total_seconds()):
+                        await woken.wait()
+
+    async def _look_at_ages(self, changed: asyncio.Event) -> timedelta:
+        """Look once, and return when to look again."""
+        now = self.clock.now()
+        try:
+            async with self.database.connection() as conn:
+                found = await list_sources.find_overdue(conn, now=now)
+        except DatabaseError as error:
+            # Without the database nothing is released either.
+            _log.warning("list_ages_not_read error=%s", type(error).__name__)
+            return _RETRY_AFTER
+        if found.lists != self.shelf.overdue:
+            changed.set()
+        return _LOOK_EVERY if found.next_at is None else min(found.next_at - now, _LOOK_EVERY)
 
     async def _load(self) -> None:
         await load_lists_into(self.scanning, self.database, now=self.clock.now(), shelf=self.shelf)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from db import block_digests, hashlists, list_videos, noisy
+from db import block_digests, hashlists, list_sources, list_videos, noisy
 from db.errors import DatabaseError
 from db.noisy import NoiseState
 from db.pool import snapshot
@@ -28,6 +28,7 @@ from scanner.listcache import MAX_CHANGES, Contents, ListCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from db.block_digests import BlockDigest
@@ -86,9 +87,19 @@ class ListShelf:
         self._prunes = prunes
         self._min_kept_entries = min_kept_entries
         self._held: dict[int, _Held] = {}
+        self._overdue: frozenset[int] = frozenset()
 
-    async def load(self, database: Database) -> tuple[HashList, ...]:
+    @property
+    def overdue(self) -> frozenset[int]:
+        """The lists that were older than they may be when they were last loaded."""
+        return self._overdue
+
+    async def load(self, database: Database, *, now: datetime) -> tuple[HashList, ...]:
         """Load every list in use; of those that did not change nothing is read.
+
+        Args:
+            database: Where they are.
+            now: The time, which decides whether they are as new as they have to be.
 
         Raises:
             DatabaseError: They could not be read.
@@ -97,14 +108,22 @@ class ListShelf:
         async with database.connection() as conn, snapshot(conn):
             stored = await hashlists.list_lists(conn)
             suspended = await _find_suspended(conn)
+            overdue = (await list_sources.find_overdue(conn, now=now)).lists
             for one in stored:
                 held[one.id] = await self._add_videos(conn, one.id, await self._load_one(conn, one))
         is_changed = self._versions(self._held) != self._versions(held)
         self._held = held
+        self._overdue = overdue
         if is_changed:
             await self._prune()
         return tuple(
-            _build_list(one, held[one.id], suspended=suspended.get(one.name, frozenset())) for one in stored
+            _build_list(
+                one,
+                held[one.id],
+                suspended=suspended.get(one.name, frozenset()),
+                is_overdue=one.id in overdue,
+            )
+            for one in stored
         )
 
     async def compact(self) -> bool:
@@ -238,7 +257,9 @@ async def _find_suspended(conn: Connection) -> dict[str, frozenset[str]]:
     return {name: frozenset(found) for name, found in entries.items()}
 
 
-def _build_list(stored: StoredHashList, held: _Held, *, suspended: frozenset[str]) -> HashList:
+def _build_list(
+    stored: StoredHashList, held: _Held, *, suspended: frozenset[str], is_overdue: bool
+) -> HashList:
     contents = held.effective
     return HashList(
         name=stored.name,
@@ -257,6 +278,7 @@ def _build_list(stored: StoredHashList, held: _Held, *, suspended: frozenset[str
         digest=contents.digest,
         suspended=suspended,
         videos=held.videos,
+        is_overdue=is_overdue,
     )
 
 

@@ -52,6 +52,25 @@ async def test_a_list_that_was_just_fetched_is_well(database: Database, login: P
         assert one.finding is Finding.OK
 
 
+async def test_a_list_that_is_older_than_it_may_be_says_that_media_waits_for_it(
+    database: Database, login: Path
+) -> None:
+    async with database.connection() as conn:
+        list_id = await add(conn, login)
+        await list_sources.set_hold_after(conn, NEW.name, timedelta(days=3))
+        found = await list_sources.find_overdue(conn, now=NOW)
+        assert found == list_sources.Overdue(lists=frozenset(), next_at=NOW + timedelta(days=3))
+        late = NOW + timedelta(days=3)
+        assert (await list_sources.find_overdue(conn, now=late)).lists == {list_id}
+        (one,) = await check_lists(conn, now=late)
+        assert one.finding is Finding.PROBLEM
+        assert "what no list matches is withheld" in one.detail
+        assert "lists sync" in one.remedy
+        # Out of use, it holds nothing.
+        await hashlists.withdraw_list(conn, NEW.name, at=late)
+        assert (await list_sources.find_overdue(conn, now=late)).lists == frozenset()
+
+
 async def test_a_list_that_was_not_fetched_for_days_is_a_problem_with_its_reason(
     database: Database, login: Path
 ) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,8 @@ from relay.tools.hash_lists import load_lists
 from scanner.canary import canary_list
 from scanner.hashlist import ListFormat, parse_hash_list
 from scanner.labels import Category
+from tests.fediverse.clock import START
+from tests.listed_videos import name_of, write_frames
 from tests.relay.cli.commands import answer, breakwater
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ SHA256 = [f"{number:064x}" for number in range(1, 6)]
 
 def in_use(data_dir: Path) -> tuple[HashList, ...]:
     settings = load_settings(None, {}, {"server.data_dir": data_dir})
-    return asyncio.run(with_database(settings, load_lists))
+    return asyncio.run(with_database(settings, partial(load_lists, now=START)))
 
 
 def write(path: Path, *hashes: str) -> Path:
@@ -65,6 +69,27 @@ def test_a_list_is_imported_updated_shown_and_withdrawn(tmp_path: Path) -> None:
     assert answer("lists", "list", data_dir=data_dir) == []
     assert [one["name"] for one in answer("lists", "list", "--all", data_dir=data_dir)] == ["ours"]
     assert breakwater("lists", "withdraw", "ours", data_dir=data_dir).exit_code == 2
+
+
+def test_a_list_of_videos_is_imported_counted_and_one_of_them_withdrawn(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    path = tmp_path / "videos.json"
+    dice = random.Random(5)
+    videos = [write_frames([dice.randbytes(32) for _ in range(4)]) for _ in range(2)]
+    entries = [{"type": "vpdq", "value": one, "id": f"film-{place}"} for place, one in enumerate(videos)]
+    path.write_text(json.dumps([*entries, {"sha256": SHA256[0]}]), encoding="utf-8")
+    words = ("lists", "import", path, "--name", "ours", "--category", "spam")
+    imported = answer(*words, data_dir=data_dir)
+    assert (imported["entries"], imported["videos"]) == (3, 2)
+    assert answer("lists", "show", "ours", data_dir=data_dir)["hashes"] == {"sha256": 1, "vpdq": 2}
+    assert answer("lists", "withdraw", "ours", "--id", "film-0", data_dir=data_dir)["changed"]
+    assert breakwater("lists", "withdraw", "ours", "--id", "film-7", data_dir=data_dir).exit_code == 2
+    # Whatever later versions say.
+    answer(*words, data_dir=data_dir)
+    (loaded,) = in_use(data_dir)
+    assert [one.id for one in loaded.videos] == [name_of(videos[1]).name.hex()]
+    both = breakwater("lists", "withdraw", "ours", "--id", "a", "--entry", "md5:00", data_dir=data_dir)
+    assert both.exit_code == 2
 
 
 def test_what_was_done_with_lists_stands_in_the_audit_log(tmp_path: Path) -> None:

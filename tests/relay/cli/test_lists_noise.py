@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from relay.cli.options import with_database
 from relay.config import load_settings
 from relay.tools.hash_lists import load_lists
 from scanner.hashtable import HashKind, name_entry
+from tests.fediverse.clock import START
 from tests.relay.cli.commands import answer, breakwater
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 def in_use(data_dir: Path) -> HashList:
     settings = load_settings(None, {}, {"server.data_dir": data_dir})
-    (one,) = asyncio.run(with_database(settings, load_lists))
+    (one,) = asyncio.run(with_database(settings, partial(load_lists, now=START)))
     return one
 
 

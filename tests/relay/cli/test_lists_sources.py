@@ -64,6 +64,31 @@ def test_the_status_says_in_words_what_went_wrong_and_repeats_no_hash(tmp_path: 
     assert SHA256[0] not in shown.output
 
 
+def test_how_old_a_list_may_become_is_said_when_it_is_added_and_changed_later(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    add(tmp_path, write(tmp_path / "list.csv", SHA256[0]), "--hold-when-older-than", "3")
+    (added,) = answer("lists", "status", data_dir=data_dir)
+    assert (added["hold_after_s"], added["holds"]) == (3 * 86_400, False)
+    assert answer("lists", "hold", "theirs", "--never", data_dir=data_dir) == {
+        "name": "theirs",
+        "hold_after_s": None,
+    }
+    too_soon = breakwater("lists", "hold", "theirs", "--older-than", "0.2", data_dir=data_dir)
+    assert too_soon.exit_code == 2
+    assert "between two fetches" in too_soon.stderr
+    assert (
+        answer("lists", "hold", "theirs", "--older-than", "2", data_dir=data_dir)["hold_after_s"] == 172_800
+    )
+
+
+def test_a_list_from_a_file_has_no_age(tmp_path: Path) -> None:
+    words = ("lists", "import", write(tmp_path / "list.csv", *SHA256), "--name", "x", "--category", "spam")
+    answer(*words, data_dir=tmp_path / "data")
+    refused = breakwater("lists", "hold", "x", "--older-than", "3", data_dir=tmp_path / "data")
+    assert refused.exit_code == 2
+    assert "imported from a file" in refused.stderr
+
+
 def test_terms_are_shown_and_a_list_is_added_only_with_a_yes(tmp_path: Path) -> None:
     path = write(tmp_path / "list.csv", *SHA256)
     words = ("lists", "add", "csv", "--name", "theirs", "--url", path.as_uri(), "--category", "spam")
@@ -134,6 +159,12 @@ def test_an_allow_list_takes_sha256_alone(tmp_path: Path) -> None:
         ([*CSV, "--sha256", "12"], "64"),
         ([*CSV, "--group", "1"], "ThreatExchange"),
         ([*CSV, "--every", "0.05"], "0.1"),
+        ([*CSV, "--hold-when-older-than", "0.4"], "every 6 hours"),
+        ([*CSV, "--hold-when-older-than", "3", "--advisory"], "decides nothing"),
+        ([*CSV, "--hold-when-older-than", "3", "--purpose", "allow"], "decides nothing"),
+        (["hold", "nothing", "--never"], "lists list --all"),
+        (["hold", "nothing"], "--never"),
+        (["hold", "nothing", "--never", "--older-than", "2"], "--never"),
         (["add", "stopncii", "--name", "x", "--credentials-file", "/nowhere"], "cannot be read"),
         (["add", "stopncii", "--name", "x", "--credentials-env", "NOWHERE_SET"], "is not set"),
         (["sync", "nothing"], "lists list --all"),
@@ -147,7 +178,7 @@ def test_what_cannot_be_done_is_explained(tmp_path: Path, words: list[str], part
     assert part in result.stderr
 
 
-@pytest.mark.parametrize("command", ["add", "sync", "status", "remove"])
+@pytest.mark.parametrize("command", ["add", "sync", "status", "hold", "remove"])
 def test_every_command_has_help_and_json(command: str) -> None:
     shown = breakwater("lists", command, "--help")
     assert shown.exit_code == 0

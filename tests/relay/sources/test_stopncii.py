@@ -73,11 +73,11 @@ async def test_a_video_by_its_frames_is_taken_and_goes_when_it_is_withdrawn(
     await sync(fetching)
     assert await fetching.listed() == {("vpdq", one.name) for one in videos}
     assert (await fetching.source()).unusable == {"unreadable": 1}
-    (loaded,) = await ListShelf().load(fetching.database)
+    (loaded,) = await ListShelf().load(fetching.database, now=START)
     assert {one.frames.tobytes() for one in loaded.videos} == {one.frames for one in videos}
     stopncii.put(Hash(kind="VideoVPDQ", value=texts[0], at=int(START.timestamp()), status="Withdrawn"))
     await sync(fetching)
-    (loaded,) = await ListShelf().load(fetching.database)
+    (loaded,) = await ListShelf().load(fetching.database, now=START)
     assert [one.id for one in loaded.videos] == [videos[1].name.hex()]
     async with fetching.database.connection() as conn:
         assert await list_videos.count_frames(conn, (await fetching.source()).list_id) == 4

@@ -91,9 +91,9 @@ async def test_a_start_after_the_first_reads_no_value_from_the_database(
     database: Database, tmp_path: Path, reading: Reading
 ) -> None:
     await put(database, LISTED, b"1" * 32)
-    (first,) = await open_shelf(tmp_path).load(database)
+    (first,) = await open_shelf(tmp_path).load(database, now=START)
     assert reading.reset() == await count_blocks(database)
-    (second,) = await open_shelf(tmp_path).load(database)
+    (second,) = await open_shelf(tmp_path).load(database, now=START)
     assert reading.reset() == 0
     assert contents(first) == contents(second) == {kind: set(rows) for kind, rows in LISTED.items()}
     assert first.state == second.state
@@ -106,7 +106,7 @@ async def test_of_a_change_only_the_touched_blocks_are_read_and_the_base_stays(
 ) -> None:
     shelf = open_shelf(tmp_path)
     list_id = await put(database, LISTED, b"1" * 32)
-    (before,) = await shelf.load(database)
+    (before,) = await shelf.load(database, now=START)
     reading.reset()
     # All in one block, as they would be among ten million after a hundred changes.
     low = LISTED[HashKind.PDQ][:50]
@@ -114,7 +114,7 @@ async def test_of_a_change_only_the_touched_blocks_are_read_and_the_base_stays(
     async with database.transaction() as conn:
         await hash_blocks.change_blocks(conn, list_id, "pdq", added=dict.fromkeys(new), removed=low[30:])
         await hashlists.seal_list(conn, list_id, version="2", digest=b"2" * 32, gained=0, now=START)
-    (after,) = await shelf.load(database)
+    (after,) = await shelf.load(database, now=START)
     assert 1 <= reading.reset() <= 2
     assert after.table is before.table
     assert (len(after.added), len(after.removed)) == (20, 20)
@@ -122,7 +122,7 @@ async def test_of_a_change_only_the_touched_blocks_are_read_and_the_base_stays(
     assert contents(after)[HashKind.PDQ] == wanted
     assert len(after) == sum(map(len, contents(after).values()))
     # Another process that knows only the older version, or starts with this one, gets the same.
-    (again,) = await open_shelf(tmp_path).load(database)
+    (again,) = await open_shelf(tmp_path).load(database, now=START)
     assert reading.reset() == 0
     assert again.state == after.state
     assert contents(again) == contents(after)
@@ -132,11 +132,11 @@ async def test_a_start_after_a_change_goes_on_from_the_older_version(
     database: Database, tmp_path: Path, reading: Reading
 ) -> None:
     await put(database, LISTED, b"1" * 32)
-    await open_shelf(tmp_path).load(database)
+    await open_shelf(tmp_path).load(database, now=START)
     changed = {HashKind.PDQ: LISTED[HashKind.PDQ][:-3], HashKind.SHA1: rows_of(3, 5, HashKind.SHA1)}
     await put(database, changed, b"2" * 32, version="2")
     reading.reset()
-    (found,) = await open_shelf(tmp_path).load(database)
+    (found,) = await open_shelf(tmp_path).load(database, now=START)
     # The last block of the PDQ hashes and the only one of the SHA-1.
     assert reading.reset() == 2
     assert contents(found) == {kind: set(rows) for kind, rows in changed.items()}
@@ -154,10 +154,10 @@ async def test_another_list_altogether_is_read_anew(
 ) -> None:
     shelf = open_shelf(tmp_path)
     await put(database, LISTED, b"1" * 32)
-    (before,) = await shelf.load(database)
+    (before,) = await shelf.load(database, now=START)
     other = {HashKind.PDQ: rows_of(9, MANY)}
     await put(database, other, b"2" * 32)
-    (found,) = await shelf.load(database)
+    (found,) = await shelf.load(database, now=START)
     assert found.table is not before.table
     assert contents(found) == {HashKind.PDQ: set(other[HashKind.PDQ])}
     # What nobody needs any more is gone.
@@ -169,7 +169,7 @@ async def test_withdrawn_entries_do_not_match_whatever_the_files_hold(
 ) -> None:
     shelf = open_shelf(tmp_path)
     await put(database, LISTED, b"1" * 32)
-    (before,) = await shelf.load(database)
+    (before,) = await shelf.load(database, now=START)
     gone = LISTED[HashKind.PDQ][77]
     async with database.connection() as conn:
         assert await hashlists.withdraw_entry(conn, NEW.name, kind="pdq", value=gone, at=START)
@@ -177,7 +177,7 @@ async def test_withdrawn_entries_do_not_match_whatever_the_files_hold(
         assert await hashlists.withdraw_entry(conn, NEW.name, kind="md5", value=bytes(16), at=START)
     reading.reset()
     for each in (shelf, open_shelf(tmp_path)):
-        (after,) = await each.load(database)
+        (after,) = await each.load(database, now=START)
         assert reading.reset() == 0
         assert not after.has(HashKind.PDQ, gone)
         assert after.has(HashKind.PDQ, LISTED[HashKind.PDQ][78])
@@ -187,13 +187,13 @@ async def test_withdrawn_entries_do_not_match_whatever_the_files_hold(
 
 async def test_damaged_files_are_read_anew(database: Database, tmp_path: Path, reading: Reading) -> None:
     await put(database, LISTED, b"1" * 32)
-    (first,) = await open_shelf(tmp_path).load(database)
+    (first,) = await open_shelf(tmp_path).load(database, now=START)
     reading.reset()
     (rows,) = (tmp_path / "lists").glob("base3-*/pdq.rows")
     data = bytearray(rows.read_bytes())
     data[32 * 500] ^= 1
     rows.write_bytes(data)
-    (second,) = await open_shelf(tmp_path).load(database)
+    (second,) = await open_shelf(tmp_path).load(database, now=START)
     assert reading.reset() == await count_blocks(database)
     assert second.digest == first.digest
     assert contents(second) == {kind: set(each) for kind, each in LISTED.items()}
@@ -204,7 +204,7 @@ async def test_a_disk_that_takes_no_files_costs_no_match(
 ) -> None:
     (tmp_path / "lists").write_bytes(b"")
     await put(database, LISTED, b"1" * 32)
-    (found,) = await open_shelf(tmp_path).load(database)
+    (found,) = await open_shelf(tmp_path).load(database, now=START)
     assert contents(found) == {kind: set(rows) for kind, rows in LISTED.items()}
     assert found.index is not None
     assert [record.getMessage() for record in caplog.records if record.name == list_shelf.__name__] == [
@@ -218,14 +218,14 @@ async def test_a_list_with_many_changes_gets_a_new_base_and_the_same_state(
     monkeypatch.setattr(list_shelf, "MAX_CHANGES", 5)
     shelf = open_shelf(tmp_path)
     await put(database, LISTED, b"1" * 32)
-    await shelf.load(database)
+    await shelf.load(database, now=START)
     assert not await shelf.compact()
     changed = {**LISTED, HashKind.PDQ: LISTED[HashKind.PDQ][10:]}
     await put(database, changed, b"2" * 32)
-    (before,) = await shelf.load(database)
+    (before,) = await shelf.load(database, now=START)
     assert len(before.removed) == 10
     assert await shelf.compact()
-    (after,) = await shelf.load(database)
+    (after,) = await shelf.load(database, now=START)
     assert len(after.removed) == 0
     assert after.state == before.state
     assert contents(after) == contents(before)
@@ -236,7 +236,7 @@ async def test_a_list_with_many_changes_gets_a_new_base_and_the_same_state(
 async def test_small_lists_leave_no_files_and_keep_their_purpose(database: Database, tmp_path: Path) -> None:
     allowed = {HashKind.SHA256: rows_of(4, 3, HashKind.SHA256)}
     await put(database, allowed, b"1" * 32, purpose="allow")
-    (found,) = await open_shelf(tmp_path).load(database)
+    (found,) = await open_shelf(tmp_path).load(database, now=START)
     assert contents(found) == {HashKind.SHA256: set(allowed[HashKind.SHA256])}
     assert found.purpose is Purpose.ALLOW
     assert not (tmp_path / "lists").exists()

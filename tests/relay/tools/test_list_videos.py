@@ -52,7 +52,7 @@ async def kept(database: Database, list_id: int) -> int:
 
 
 async def loaded(shelf: ListShelf, database: Database) -> dict[str, bytes]:
-    (one,) = await shelf.load(database)
+    (one,) = await shelf.load(database, now=START)
     assert HashKind.VPDQ not in {*one.table.rows, *one.added.rows}
     return {video.id: video.frames.tobytes() for video in one.videos}
 
@@ -68,11 +68,11 @@ async def test_videos_come_and_go_with_the_versions_of_their_list(
     shelf = ListShelf(ListCache(tmp_path / "lists"), min_kept_entries=10_000)
     list_id = await put(database, *VIDEOS[:2], others=others)
     assert await loaded(shelf, database) == expected(*VIDEOS[:2])
-    (before,) = await shelf.load(database)
+    (before,) = await shelf.load(database, now=START)
     assert len(before) == others + 2
     await put(database, *VIDEOS[1:], others=others)
     assert await loaded(shelf, database) == expected(*VIDEOS[1:])
-    (after,) = await shelf.load(database)
+    (after,) = await shelf.load(database, now=START)
     assert before.effective_digest != after.effective_digest
     # What is no longer listed leaves nothing behind.
     assert await kept(database, list_id) == 10
@@ -106,9 +106,9 @@ async def test_frames_that_are_known_are_not_read_again(
     monkeypatch.setattr(list_videos, "read_videos", read)
     shelf = ListShelf()
     await put(database, *VIDEOS[:2])
-    (first,) = await shelf.load(database)
+    (first,) = await shelf.load(database, now=START)
     await put(database, *VIDEOS)
-    (second,) = await shelf.load(database)
+    (second,) = await shelf.load(database, now=START)
     assert sorted(asked) == sorted(one.name for one in VIDEOS)
     assert {id(one) for one in first.videos} < {id(one) for one in second.videos}
 
@@ -119,4 +119,4 @@ async def test_a_list_whose_frames_are_lost_is_not_loaded_in_part(database: Data
     async with database.connection() as conn:
         await conn.execute("DELETE FROM list_videos WHERE video = $1", VIDEOS[0].name)
     with pytest.raises(DatabaseError, match="listed video"):
-        await shelf.load(database)
+        await shelf.load(database, now=START)

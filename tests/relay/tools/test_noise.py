@@ -89,7 +89,7 @@ async def note(database: Database, hashes: list[bytes], *, basis: Basis = Basis.
 
 
 async def suspended(database: Database) -> frozenset[str]:
-    (one,) = await load_lists(database)
+    (one,) = await load_lists(database, now=START)
     return one.suspended
 
 
