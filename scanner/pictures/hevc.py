@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import av
 import av.error
+import numpy as np
 
 from scanner.errors import MalformedError
 
@@ -75,8 +76,8 @@ class HevcPicture:
         first = self._decode(self._units)
         kept = _read(first)
         # The decoder writes the next picture to the memory of the one that was given back last.
-        for plane, pixels in zip(first.planes, kept, strict=True):
-            plane.update(pixels.translate(_INVERSE))
+        for plane in first.planes:
+            plane.update(bytes(plane).translate(_INVERSE))
         del first
         tail = self._rubbish(_TAIL_BYTES)
         frame = self._decode([unit + tail if _is_slice(unit) else unit for unit in self._units])
@@ -133,4 +134,10 @@ def _is_slice(unit: bytes) -> bool:
 
 
 def _read(frame: VideoFrame) -> list[bytes]:
-    return [bytes(plane) for plane in frame.planes]
+    """Copy what the planes show, without the padding of their rows, which nobody writes."""
+    wide = 2 if any(component.bits > 8 for component in frame.format.components) else 1  # noqa: PLR2004
+    rows = [np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
+    return [
+        row[: plane.height, : plane.width * wide].tobytes()
+        for row, plane in zip(rows, frame.planes, strict=True)
+    ]

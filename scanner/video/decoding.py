@@ -34,6 +34,9 @@ TRIAL_KEYS: Final = 4
 KEYS_SHARE: Final = 0.7
 """Of the time that a stream has, what key frames may take; the rest is for what lies between them."""
 
+MAX_CHECKED_KEYS: Final = 32
+"""Of key frames whose decoder passes over damage in silence, so many are decoded some times more."""
+
 HIGHEST_RATE: Final = 60
 """Frames a second. Where the times in a file are absurd, this makes frames of them."""
 
@@ -135,14 +138,16 @@ class StreamDecoding:
     def _see_keys(self, reader: Reader, plan: Plan) -> None:
         wanted = set(plan.keys[:1] if self._job.is_first_frame_only else plan.keys)
         last, began, done = max(wanted, default=-1), time.monotonic(), 0
+        checked_each = -(-len(wanted) // MAX_CHECKED_KEYS) or 1
         for number, packet in enumerate(reader.packets()):
             if number > last or (done and self._is_used_up()):
                 return
             if number not in wanted:
                 continue
             self.seen.keys.add(plan.packets.stamps[number])
+            is_whole = done % checked_each != 0 or reader.is_whole(packet)
             for frame in reader.decode_alone(packet):
-                self._take(frame, plan)
+                self._take(frame, plan, is_whole=is_whole)
             done += 1
             if done == TRIAL_KEYS:
                 now = time.monotonic()
@@ -170,7 +175,7 @@ class StreamDecoding:
     def _is_used_up(self) -> bool:
         return time.monotonic() > self._deadline or self._hashed >= self._max_frames
 
-    def _take(self, frame: VideoFrame, plan: Plan) -> None:
+    def _take(self, frame: VideoFrame, plan: Plan, *, is_whole: bool = True) -> None:
         """Hash a frame, unless one that is shown at the same time was."""
         stamp = stamp_of(frame)
         if stamp in self.seen.stamps or self._hashed >= self._max_frames:
@@ -189,7 +194,7 @@ class StreamDecoding:
         if not any(self.seen.size):
             is_turned = orientation >= _FIRST_TURNED
             self.seen.size = (frame.height, frame.width) if is_turned else (frame.width, frame.height)
-        if frame.is_corrupt:
+        if frame.is_corrupt or not is_whole:
             self.seen.has_faults = True
         elif stamp is not None:
             self.seen.stamps.add(stamp)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import av.error
 from av.stream import Discard
 
+from scanner.errors import MalformedError
+from scanner.pictures.hevc import HevcPicture
 from scanner.report import UnscannableReason
 from scanner.video.container import open_container
 from scanner.video.errors import RefusedError
@@ -29,6 +31,9 @@ MAX_PACKETS: Final = 2_000_000
 
 MAX_SEEK_PACKETS: Final = 20_000
 """A seek that has not come to its key frame by then went astray: five minutes of frames."""
+
+_SILENT_CODEC: Final = "hevc"
+"""The other decoders tell of damage, or are bound by their standards to show the same whatever the data."""
 
 
 @contextmanager
@@ -57,6 +62,7 @@ class Reader:
         # Threads are denied in the sandbox, and FFmpeg asks for as many as there are processors.
         self._context.thread_count = 1
         self._context.options = {"max_pixels": str(max_pixels)}
+        self._max_pixels = max_pixels
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,6 +102,17 @@ class Reader:
         yield from self._decode(packet)
         yield from self._decode(None)
         self._context.flush_buffers()
+
+    def is_whole(self, packet: VideoPacket) -> bool:
+        """Tell whether every decoder would show a key frame alike, where FFmpeg would not say."""
+        if self._context.name != _SILENT_CODEC:
+            return True
+        configuration = self._context.extradata or b""
+        try:
+            HevcPicture(bytes(packet), configuration, max_pixels=self._max_pixels).decode()
+        except (MalformedError, av.error.FFmpegError):
+            return False
+        return True
 
     def decode_group(
         self, packets: Packets, group: tuple[int, int], *, skips_unneeded: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import av.error
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -48,8 +49,10 @@ def slice_and_configuration() -> tuple[bytes, bytes]:
         Image.new("RGB", (64, 64), "black"),
         Image.new("RGB", (512, 512), "grey"),
         Image.linear_gradient("L").convert("RGB"),
+        Image.fromarray(np.arange(256 * 300, dtype=np.uint16).reshape(256, 300)),
+        Image.linear_gradient("L"),
     ],
-    ids=["photograph", "small and black", "one tile of grey", "slope"],
+    ids=["photograph", "small and black", "one tile of grey", "slope", "more than eight bits", "luma alone"],
 )
 def test_an_intact_picture_is_seen_however_plain_it_is(picture: Image.Image, quality: int) -> None:
     assert see(*coded(picture, quality)) == picture.size

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import random
 import resource
 import struct
 from typing import TYPE_CHECKING
 
+import av
 import pytest
 
 from scanner.decode import decode, prepare
@@ -166,3 +168,18 @@ def test_a_video_is_scanned_in_the_sandbox(plain_scanner: Scanner) -> None:
         assert report.verdict is Verdict.NO_MATCH
         assert report.facts.sampling is not None
         assert report.facts.sampling.examined >= 2
+
+
+def test_damage_in_key_frames_that_their_decoder_passes_over_is_corrupt() -> None:
+    whole = clip([Scene(seed=1, frames=30)], "hevc.mp4", group=10)
+    assert run(whole).reason is None
+    with av.open(io.BytesIO(whole)) as container:
+        keys = [one for one in container.demux(container.streams.video[0]) if one.size and one.is_keyframe]
+        places = [(one.pos or 0, one.size) for one in keys]
+    assert len(places) == 3
+    chance = random.Random(SEED)
+    for place, size in places:
+        damaged = bytearray(whole)
+        at = place + chance.randrange(size // 2, size - 100)
+        damaged[at : at + 4] = chance.randbytes(4)
+        assert run(bytes(damaged)).reason is UnscannableReason.CORRUPT
