@@ -79,12 +79,14 @@ class Streams:
         covers: Streams that are one attached picture, by index.
         unseen: Subtitles that are drawn, which nobody decodes.
         has_unknown: There are moving pictures that no allowed decoder takes, or too many of them.
+        has_sound: There is sound.
     """
 
     moving: tuple[int, ...]
     covers: tuple[int, ...]
     unseen: int
     has_unknown: bool
+    has_sound: bool
 
 
 _DRAWN_SUBTITLES: Final = frozenset({"pgssub", "dvdsub", "dvbsub", "xsub"})
@@ -142,6 +144,7 @@ def sort_streams(container: InputContainer) -> Streams:
         covers=tuple(covers),
         unseen=unseen,
         has_unknown=has_unknown or len(moving) > MAX_PICTURE_STREAMS,
+        has_sound=bool(container.streams.audio),
     )
 
 

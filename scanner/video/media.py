@@ -133,7 +133,8 @@ class _Examination:
         for reason in shortfalls:
             if reason is not None:
                 raise RefusedError(reason)
-        if streams.has_unknown:
+        # What holds neither pictures nor sound holds something that this demuxer does not see.
+        if streams.has_unknown or not (streams.moving or streams.has_sound):
             raise RefusedError(UnscannableReason.UNSUPPORTED)
 
     def outcome(self, reason: UnscannableReason | None) -> Outcome:

@@ -145,6 +145,22 @@ def test_a_film_behind_sound_is_refused(kind: str) -> None:
     assert outcome.reason is UnscannableReason.UNSUPPORTED
 
 
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("h264.mp4", b"trak", b"skip"),
+        ("h264.mkv", b"\x83\x81\x01", b"\x83\x81\x03"),
+        ("h264.mkv", b"V_MPEG4/ISO/AVC", b"A_MPEG4/ISO/AVC"),
+    ],
+)
+def test_a_file_without_sound_in_which_no_pictures_are_seen_is_not_sound(
+    kind: str, old: bytes, new: bytes
+) -> None:
+    film = clip([Scene(seed=HIDDEN, frames=20)], kind)
+    assert old in film
+    assert run(film.replace(old, new, 1)).reason is UnscannableReason.UNSUPPORTED
+
+
 def test_pictures_in_a_later_chain_of_an_ogg_are_not_passed_over() -> None:
     film = clip([Scene(seed=HIDDEN, frames=20)], "vp8.ogg")
     assert count_picture_streams(sound("ogg") + sound("ogg")) == 0
