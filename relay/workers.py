@@ -44,6 +44,9 @@ _HEARTBEAT: Final = LEASE / 3
 
 _HOUSEKEEPING_EVERY: Final = timedelta(seconds=30)
 
+# It takes the database seconds where a flood left a million near matches, and a noisy hash is one for days.
+_NOISE_EVERY: Final = timedelta(minutes=10)
+
 # Ten times what an examination takes; one that takes longer waits for somebody, and so need not its worker.
 _PROMPT: Final = timedelta(seconds=2)
 
@@ -76,6 +79,7 @@ class Workers:
         self._looking = asyncio.Lock()
         self._lanes = Lanes()
         self._restarts_counted = 0
+        self._noise_due = tools.clock.now()
 
     def wake(self, _payload: str = "") -> None:
         """Look for work now."""
@@ -328,6 +332,9 @@ class Workers:
                 _log.error("housekeeping_failed errors=%s", name_kinds(error))
 
     async def _find_noise(self) -> None:
+        if self._now() < self._noise_due:
+            return
+        self._noise_due = self._now() + _NOISE_EVERY
         found = await find_noise(database=self._tools.database, now=self._now())
         if found:
             self._tools.metrics.count_noisy_hashes(Counter(one.state.value for one in found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from db import audit, cases, delivery_lists, errands, rulings
+from db import audit, cases, delivery_lists, errands, media, rulings
 from db.cases import CaseState
 from relay.errors import BreakwaterError
 from relay.exchange.alerts import warn_of_ruling
@@ -126,10 +126,15 @@ async def rule(
         if case.delivery_id is not None:
             said = await _move_on(conn, case.delivery_id, now)
         if to is CaseState.UPHELD:
-            if case.sha256 is not None:
+            if case.sha256 is not None and await _may_be_told(conn, case, case.sha256):
                 await warn_of_ruling(conn, case.sha256, category=case.category, basis=case.basis, now=now)
             said += await _follow_up(conn, case, acting=acting, ruled_by=ruled_by, now=now)
         return said
+
+
+async def _may_be_told(conn: Connection, case: Case, sha256: bytes) -> bool:
+    """Tell whether peers may hear of a ruling: of what only some may see, nobody outside hears."""
+    return case.delivery_id is None or await media.was_public(conn, sha256)
 
 
 async def _follow_up(conn: Connection, case: Case, *, acting: Acting, ruled_by: str, now: datetime) -> str:

@@ -11,15 +11,20 @@ import pytest
 from db import alert_hits, alert_letters, alerts, audit, cases, known, media, peering, peers, rulings
 from db.alerts import Alert
 from db.cases import CaseState
+from db.deliveries import insert_delivery
 from db.hashlists import NewHashList, import_list
+from db.media import DeliveryMedia, put_delivery_media
 from db.peers import Tier
 from db.rulings import Ruling, RulingKind
+from relay.cli.cases import rule
 from relay.exchange.alert_courier import AlertCourier, CourierTools
 from relay.exchange.alert_intake import LONGEST_AGE, MAX_A_DAY, AlertReceipt, receive_alert
 from relay.exchange.alerts import LEAST_RULED, find_warning, is_suspended, warn_of_match, warn_of_ruling
 from relay.exchange.client import PeerFailure, PeerFailureReason
 from relay.exchange.matching import SETTLED_AFTER, AlertMatcher
+from relay.stages.act import Acting
 from signatures.alert import AlertBody, build_alert, parse_alert, seal_digest
+from tests.db.builders import new_delivery
 from tests.fediverse.clock import START, FrozenClock
 from tests.relay.exchange.pair import OTHER, PEER, US, know, rely
 
@@ -333,3 +338,34 @@ async def test_a_warning_that_is_not_agreed_on_any_more_is_not_sent(database: Da
     assert wire.sent == []
     async with database.connection() as conn:
         assert await alert_letters.next_due(conn) is None
+
+
+@pytest.mark.parametrize(("audience", "told"), [("public", 1), ("restricted", 0)])
+async def test_what_only_some_may_see_is_upheld_without_a_word_to_anybody(
+    database: Database, audience: str, told: int
+) -> None:
+    await agree(database)
+    async with database.transaction() as conn:
+        stored = await insert_delivery(conn, replace(new_delivery(), audience=audience))
+        assert stored is not None
+        seen = DeliveryMedia(
+            delivery_id=stored,
+            ordinal=0,
+            url="https://a.example/a.png",
+            location="attachment",
+            sha256=SEEN,
+            verdict="match",
+            decision="withhold",
+            category="spam",
+            failure=None,
+        )
+        await put_delivery_media(conn, stored, [seen])
+        case_id = await cases.open_case(
+            conn, category="spam", delivery_id=stored, sha256=SEEN, basis="near_hash", now=START
+        )
+    assert case_id is not None
+    idle = Acting(actions={}, abilities=frozenset(), own_host="home.example")
+    await rule(database, case_id, to=CaseState.UPHELD, ruled_by="mo", note="", now=START, acting=idle)
+    async with database.connection() as conn:
+        letter = await alert_letters.claim_alert_letter(conn, now=START, again_at=START)
+    assert (letter is not None) == bool(told)
