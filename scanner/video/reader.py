@@ -33,8 +33,8 @@ MAX_SEEK_PACKETS: Final = 20_000
 """A seek that has not come to its key frame by then went astray: five minutes of frames."""
 
 _SILENT_CODEC: Final = "hevc"
-"""Its decoder passes over damage, and begins rows of blocks elsewhere than others do. Those of VP8 and VP9 pass
-over damage, too, but have one place to begin at."""
+"""Its decoder passes over damage, and begins rows of blocks elsewhere than others do. Those of VP8 and VP9
+pass over damage, too, but have one place to begin at."""
 
 
 @contextmanager
