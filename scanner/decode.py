@@ -93,6 +93,8 @@ class _Decoding:
                 self._fail(error)
         if self._claims.is_truncated:
             self._fail(EOFError())
+        if self._claims.has_more:
+            self._fail(RefusedError(UnscannableReason.CORRUPT))
         if self.gathering.is_short:
             self._fail(RefusedError(UnscannableReason.TOO_MANY_FRAMES))
 

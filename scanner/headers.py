@@ -34,11 +34,13 @@ class Claims:
         sizes: Width and height of the canvas and of every frame that is larger.
         frames: Animation frames; None where the header does not say.
         is_truncated: The container says that it is longer than the bytes are.
+        has_more: There are more animation frames than the header counts; some readers show them.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
     frames: int | None = None
     is_truncated: bool = False
+    has_more: bool = False
 
 
 def read_claims(data: bytes, media_type: MediaType) -> Claims:
@@ -54,7 +56,7 @@ def read_claims(data: bytes, media_type: MediaType) -> Claims:
 
 def _png(data: bytes) -> Claims:
     size = struct.unpack_from(">II", data, _PNG_HEADER + 8)
-    frames = None
+    frames, found = None, 0
     at = _PNG_HEADER
     for _ in range(MAX_BLOCKS):
         if at + 8 > len(data):
@@ -62,10 +64,11 @@ def _png(data: bytes) -> Claims:
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"acTL":
             frames = int.from_bytes(data[at + 8 : at + 12], "big")
-        if kind in {b"acTL", b"IDAT"}:
+        found += kind == b"fcTL"
+        if kind == b"IEND" or (kind == b"IDAT" and frames is None):
             break
         at += 12 + length
-    return Claims(sizes=((size[0], size[1]),), frames=frames)
+    return Claims(sizes=((size[0], size[1]),), frames=frames, has_more=frames is not None and found > frames)
 
 
 def _gif(data: bytes) -> Claims:

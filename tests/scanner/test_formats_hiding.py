@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from scanner.scan import open_scanner
 from tests.images import encode, marker
 from tests.scanner import containers
 from tests.scanner.conftest import PLAIN
+from tests.scanner.hostile import png_chunk
 from tests.scanner.test_scan import list_of, pdq_entry
 
 if TYPE_CHECKING:
@@ -55,6 +57,16 @@ def test_a_hidden_picture_that_ends_early_is_unscannable(place: str, seeing: Sca
     report = seeing.scan(broken)
     assert report.verdict is not Verdict.NO_MATCH
     assert report.reason in {UnscannableReason.TRUNCATED, UnscannableReason.CORRUPT}
+
+
+def test_an_animation_with_more_frames_than_it_counts_is_unscannable(seeing: Scanner) -> None:
+    cover = containers.COVER.resize((360, 300))
+    whole = encode(cover, "PNG", save_all=True, append_images=[containers.SECRET], duration=90)
+    assert seeing.scan(whole).verdict is Verdict.MATCH
+    head, rest = whole.split(b"\x00\x00\x00\x08acTL", 1)
+    fewer = head + png_chunk(b"acTL", struct.pack(">II", 1, 0)) + rest[12:]
+    report = seeing.scan(fewer)
+    assert (report.verdict, report.reason) == (Verdict.UNSCANNABLE, UnscannableReason.CORRUPT)
 
 
 COPIES = {
