@@ -16,7 +16,7 @@ from db.hashlists import NewHashList, import_list
 from db.media import DeliveryMedia, put_delivery_media
 from db.peers import Tier
 from db.rulings import Ruling, RulingKind
-from relay.cli.cases import rule
+from relay.cli.cases import rule as rule_on
 from relay.exchange.alert_courier import AlertCourier, CourierTools
 from relay.exchange.alert_intake import LONGEST_AGE, MAX_A_DAY, AlertReceipt, receive_alert
 from relay.exchange.alerts import LEAST_RULED, find_warning, is_suspended, warn_of_match, warn_of_ruling
@@ -365,7 +365,7 @@ async def test_what_only_some_may_see_is_upheld_without_a_word_to_anybody(
         )
     assert case_id is not None
     idle = Acting(actions={}, abilities=frozenset(), own_host="home.example")
-    await rule(database, case_id, to=CaseState.UPHELD, ruled_by="mo", note="", now=START, acting=idle)
+    await rule_on(database, case_id, to=CaseState.UPHELD, ruled_by="mo", note="", now=START, acting=idle)
     async with database.connection() as conn:
         letter = await alert_letters.claim_alert_letter(conn, now=START, again_at=START)
     assert (letter is not None) == bool(told)
