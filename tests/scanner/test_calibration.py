@@ -122,7 +122,8 @@ def test_no_classifier_may_take_the_name_of_another_detector() -> None:
         HashList.of(name="mine", version="1", category=Category.SPAM, entries=()), purpose=Purpose.ALLOW
     )
     frames = np.arange(64, dtype=np.uint8).reshape(2, 32)
-    films = dataclasses.replace(canary_list(), videos=(VideoHashes(id="a", frames=frames),))
+    film = VideoHashes(id="a", frames=frames)
+    films = dataclasses.replace(canary_list(), videos=(film,), is_overdue=True)
     others = {
         one.name
         for builder in DETECTORS
