@@ -11,7 +11,7 @@ from tests.fuzz.seeds import build_seeds
 FILES = 20_000
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_mutated_files_of_every_format_crash_nothing_and_hide_nothing() -> None:
     tally = run(files=FILES, seed=1)
     assert tally.files == FILES
