@@ -147,7 +147,7 @@ class StreamDecoding:
             self.seen.keys.add(plan.packets.stamps[number])
             is_whole = done % checked_each != 0 or reader.is_whole(packet)
             for frame in reader.decode_alone(packet):
-                self._take(frame, plan, is_whole=is_whole)
+                self._take(frame, plan, is_key=True, is_whole=is_whole)
             done += 1
             if done == TRIAL_KEYS:
                 now = time.monotonic()
@@ -175,10 +175,11 @@ class StreamDecoding:
     def _is_used_up(self) -> bool:
         return time.monotonic() > self._deadline or self._hashed >= self._max_frames
 
-    def _take(self, frame: VideoFrame, plan: Plan, *, is_whole: bool = True) -> None:
-        """Hash a frame, unless one that is shown at the same time was."""
+    def _take(self, frame: VideoFrame, plan: Plan, *, is_key: bool = False, is_whole: bool = True) -> None:
+        """Hash a frame; of those between key frames not one at whose time another was seen."""
         stamp = stamp_of(frame)
-        if stamp in self.seen.stamps or self._hashed >= self._max_frames:
+        # Of key frames that claim one time, the last is shown for longest.
+        if (stamp in self.seen.stamps and not is_key) or self._hashed >= self._max_frames:
             return
         self._hashed += 1
         self._check_size(frame.width, frame.height)

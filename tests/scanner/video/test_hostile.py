@@ -14,9 +14,12 @@ import pytest
 
 from scanner.decode import decode, prepare
 from scanner.outcome import Job, Outcome
+from scanner.perceptual import hash_picture
 from scanner.report import UnscannableReason, Verdict
 from scanner.settings import ScannerSettings
 from scanner.sniff import MediaType, sniff
+from tests.fuzz.structure import parts
+from tests.images import distance, marker_pixels
 from tests.scanner import clips
 from tests.scanner.clips import Scene, clip, cover, patch_box, sound, with_outside_reference
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 SETTINGS = ScannerSettings()
 SHOWN = [Scene(seed=1, frames=12)]
+CLUSTER = b"\x1f\x43\xb6\x75"
 SEED = 20_261_122
 MUTATIONS = 150
 
@@ -183,3 +187,17 @@ def test_damage_in_key_frames_that_their_decoder_passes_over_is_corrupt() -> Non
         at = place + chance.randrange(size // 2, size - 100)
         damaged[at : at + 4] = chance.randbytes(4)
         assert run(bytes(damaged)).reason is UnscannableReason.CORRUPT
+
+
+def test_a_key_frame_that_claims_the_time_of_another_is_seen() -> None:
+    first, second = (clip([Scene(seed=seed, frames=5)], "vp9.webm") for seed in (1, 2))
+    (before,), (behind,) = (
+        [part for part in parts(data) if data[part.start : part.start + 4] == CLUSTER]
+        for data in (first, second)
+    )
+    both = bytearray(first[: before.end] + second[behind.start : behind.end] + first[before.end :])
+    for length in before.around:
+        length.write(both, length.read(both) + behind.end - behind.start)
+    wanted = hash_picture(marker_pixels(2, width=clips.WIDTH, height=clips.HEIGHT)).dihedral[0]
+    outcome = run(bytes(both))
+    assert min(distance(one.dihedral[0], wanted) for one in outcome.pictures) <= 20
