@@ -33,8 +33,8 @@ MAX_TOTAL_PIXELS = 500_000_000
 """All frames together; about five seconds of decoding and hashing on one core."""
 
 MAX_EMBEDDED = 16
-"""Pictures inside metadata. Telephones write a thumbnail, a preview, a gain map, a depth map, a film and up to
-seven mattes that tell hair from sky."""
+"""Pictures inside metadata. Telephones write a thumbnail, a preview, a gain map, a depth map, a film and up
+to seven mattes that tell hair from sky."""
 
 MAX_VIDEO_FRAMES = 1_200
 """Frames of one video that are hashed: one a second of ten minutes, and as many key frames."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scanner.detector import Detector
     from scanner.settings import ScannerSettings
 
-RENDERING_VERSION: Final = "1"
+RENDERING_VERSION: Final = "2"
 """Changes with anything that may move a hash or a pixel: orientation, transparency, bit depth, sampling."""
 
 _LIBRARIES: Final = ("libjpeg_turbo", "zlib_ng", "webp", "avif")
@@ -35,11 +35,12 @@ class ScannerState:
 
 def build_state(settings: ScannerSettings, detectors: Sequence[Detector]) -> ScannerState:
     """Build the state; the same versions, settings and lists give the same document anywhere."""
-    # FFmpeg belongs into the sandbox alone: its version is read without loading it.
+    # FFmpeg and the decoder of JPEG XL belong into the sandbox alone: their versions are read without loading.
     decoders: dict[str, str] = {
         "pillow": PIL.__version__,
         "numpy": np.__version__,
         "av": metadata.version("av"),
+        "jxl": metadata.version("pillow-jxl-plugin"),
     }
     decoders |= {name: features.version(name) or "absent" for name in _LIBRARIES}
     return ScannerState(

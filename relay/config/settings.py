@@ -247,6 +247,8 @@ def _loosened_scanner(settings: Settings) -> list[str]:
         sentences.append("scanner.accept_sampled lets animations pass of which not every frame was seen.")
     if lookups := sorted(_LOOKUPS & set(settings.scanner.shadow)):
         sentences.append(f"scanner.shadow lets known content pass that only {', '.join(lookups)} would find.")
+    if "list-age" in settings.scanner.shadow:
+        sentences.append("scanner.shadow lets media pass although a list is older than you said it may be.")
     return sentences
 
 

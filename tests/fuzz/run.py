@@ -19,6 +19,7 @@ from scanner.settings import ScannerSettings
 from tests.fuzz.mutate import mutate
 from tests.fuzz.reference import MAX_DISTANCE, MIN_QUALITY, Reference, luma_hash
 from tests.fuzz.seeds import build_seeds, planted
+from tests.images import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,9 @@ def run(*, files: int, seed: int, note: Callable[[Tally], None] = lambda _: None
     )
     reference = Reference()
     try:
+        if not reference.shows_marker(encode(planted(), "PNG")):
+            # Whose decoder does not start finds nothing missed.
+            raise RuntimeError("the reference does not find the marker in an intact file")
         with open_scanner(settings) as scanner, ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
             scanner.replace_lists([_list_marker()])
             for case, verdict in threads.map(lambda case: (case, _scan(scanner, case)), _make(files, seed)):
