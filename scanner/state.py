@@ -35,7 +35,7 @@ class ScannerState:
 
 def build_state(settings: ScannerSettings, detectors: Sequence[Detector]) -> ScannerState:
     """Build the state; the same versions, settings and lists give the same document anywhere."""
-    # FFmpeg and the decoder of JPEG XL belong into the sandbox alone: their versions are read without loading.
+    # FFmpeg and what reads JPEG XL belong into the sandbox alone: their versions are read without loading.
     decoders: dict[str, str] = {
         "pillow": PIL.__version__,
         "numpy": np.__version__,
