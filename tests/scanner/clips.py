@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import av
 import numpy as np
 
+from tests.apart import run_apart
 from tests.images import encode, marker, marker_pixels
 
 if TYPE_CHECKING:
@@ -73,26 +74,50 @@ def clip(
         tracks: Further tracks of pictures.
         size: Width and height.
     """
-    container_name, codec, pixel_format = FORMATS[kind]
+    encoding = _Encoding(
+        kind=kind,
+        group=group,
+        rate=rate,
+        rotation=rotation,
+        options=options or {},
+        shown=(tuple(scenes), *(tuple(one) for one in tracks)),
+        size=size,
+    )
+    return run_apart(_encode, encoding) if FORMATS[kind][1] == "libsvtav1" else _encode(encoding)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Encoding:
+    kind: str
+    group: int
+    rate: int
+    rotation: int | None
+    options: dict[str, str]
+    shown: tuple[tuple[Scene, ...], ...]
+    size: tuple[int, int]
+
+
+def _encode(encoding: _Encoding) -> bytes:
+    container_name, codec, pixel_format = FORMATS[encoding.kind]
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container_name) as container:
         streams: list[Any] = []
-        for _ in range(1 + len(tracks)):
-            stream: Any = container.add_stream(codec, rate=rate)
-            stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+        for _ in encoding.shown:
+            stream: Any = container.add_stream(codec, rate=encoding.rate)
+            stream.width, stream.height, stream.pix_fmt = *encoding.size, pixel_format
             stream.codec_context.thread_count = 1
-            stream.codec_context.gop_size = group
-            stream.options = {**_fixed_groups(codec, group), **(options or {})}
-            if rotation is not None:
-                stream.set_display_rotation(rotation)
+            stream.codec_context.gop_size = encoding.group
+            stream.options = {**_fixed_groups(codec, encoding.group), **encoding.options}
+            if encoding.rotation is not None:
+                stream.set_display_rotation(encoding.rotation)
             streams.append(stream)
-        for stream, shown in zip(streams, (scenes, *tracks), strict=True):
+        for stream, shown in zip(streams, encoding.shown, strict=True):
             number = 0
             for scene in shown:
-                drawn = draw(scene.seed, pixel_format, size)
+                drawn = draw(scene.seed, pixel_format, encoding.size)
                 for _ in range(scene.frames):
                     frame = drawn.reformat(format=pixel_format)
-                    frame.pts, frame.time_base = number, Fraction(1, rate)
+                    frame.pts, frame.time_base = number, Fraction(1, encoding.rate)
                     number += 1
                     container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
