@@ -76,7 +76,7 @@ def _list(settings: Settings) -> list[dict[str, Any]]:
             "on": settings.doors.lookup,
             "setting": "doors.lookup",
             "address": addresses.lookup,
-            "lines": [f"curl -F file=@picture.jpg {addresses.lookup}"],
+            "lines": [],
         },
     ]
 

@@ -57,7 +57,8 @@ async def test_every_door_that_is_open_is_tried_as_the_backend_would(
     assert checks["gateway"]["passed"] is passes
     assert checks["validator"]["passed"] is passes
     assert checks["hash endpoint"]["passed"]
-    assert checks["look-up"]["passed"] is passes
+    # It says what the lists hold, whatever the policy makes of it.
+    assert checks["look-up"]["passed"]
     assert "gateway, https" not in checks
 
 

@@ -57,7 +57,7 @@ async def test_a_post_with_a_video_is_forwarded_and_attested_as_sampled(scene: S
 
     assert stored.state is State.FORWARDED
     attestation = await scene.wait_for_attestation(data)
-    assert parse_attestation(attestation.object).body.coverage is Coverage.SAMPLED
+    assert parse_attestation(attestation.object, allow_http=True).body.coverage is Coverage.SAMPLED
 
 
 async def test_a_marker_in_the_middle_of_a_video_withholds_the_post(scene: Scene, origin: Origin) -> None:

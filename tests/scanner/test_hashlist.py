@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scanner.degenerate import is_degenerate
 from scanner.hashlist import (
     HashEntry,
     HashKind,
@@ -217,11 +218,13 @@ def test_parsing_is_total_on_near_lists(rows: list[list[str]], list_format: List
 
 @given(st.lists(entries, min_size=1, max_size=40))
 def test_what_is_written_is_read_again(listed: list[HashEntry]) -> None:
-    data = json.dumps([{"type": entry.kind, "hash": entry.value.hex()} for entry in listed]).encode()
+    # A video is written as its frames, which `test_listvideos` reads.
+    hashes = [entry for entry in listed if entry.kind is not HashKind.VPDQ]
+    data = json.dumps([{"type": entry.kind, "hash": entry.value.hex()} for entry in hashes]).encode()
     usable = {
         (entry.kind, entry.value)
-        for entry in listed
-        if entry.kind is not HashKind.PDQ or 64 <= int.from_bytes(entry.value, "big").bit_count() <= 192
+        for entry in hashes
+        if entry.kind is not HashKind.PDQ or not is_degenerate(entry.value)
     }
     if usable:
         assert keys(parse_hash_list(data, "json").listed) == usable

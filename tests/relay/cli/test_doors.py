@@ -17,7 +17,7 @@ def test_the_addresses_are_printed_with_the_lines_that_tell_them(tmp_path: Path)
     lines = _lines(shown)
 
     assert lines.keys() == {"PICTRS__MEDIA__EXTERNAL_VALIDATION", "IMAGE_HASHING_ENDPOINT"}
-    assert [one["on"] for one in shown] == [False, False]
+    assert [one["on"] for one in shown] == [False, False, False]
     address = lines["PICTRS__MEDIA__EXTERNAL_VALIDATION"]
     base, secret, name = address.rsplit("/", 2)
     assert (base, name) == ("http://127.0.0.1:9003", "validate")
@@ -49,7 +49,7 @@ def test_the_admins_own_secret_is_taken_where_it_can_stand_in_a_path(tmp_path: P
         "PICTRS__MEDIA__EXTERNAL_VALIDATION_TIMEOUT": "45",
         "IMAGE_HASHING_ENDPOINT": "http://127.0.0.1:9100/an-own-secret-of-an-admin/pdq",
     }
-    assert [one["on"] for one in shown] == [True, False]
+    assert [one["on"] for one in shown] == [True, False, False]
     for secret in (
         "short",
         "with/a-slash-and-more-of-it",
