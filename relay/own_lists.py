@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -23,6 +22,7 @@ from db import hashlists, upheld
 from db.errors import DatabaseError
 from db.hashlists import NewHashList
 from db.upheld import Upheld
+from relay.tools.naps import wait_within
 from scanner import canary
 from scanner.errors import MalformedError
 from scanner.hashlist import DEFAULT_DISTANCE, DEFAULT_MIN_QUALITY
@@ -202,9 +202,7 @@ class OwnListKeeper:
             except DatabaseError as error:
                 _log.error("own_lists_not_made error=%s", type(error).__name__)
                 pause = _AFTER_ERROR
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause.total_seconds()):
-                    await self._stopping.wait()
+            await wait_within(self._stopping, pause)
 
     async def _is_due(self) -> bool:
         async with self._tools.database.connection() as conn:

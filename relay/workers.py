@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -26,7 +25,7 @@ from relay.stages.house import count_backlog, end_holds, forget
 from relay.stages.record import record_decision, record_dispatch
 from relay.tools.lanes import Lanes
 from relay.tools.limits import share_of
-from relay.tools.naps import decide_nap
+from relay.tools.naps import decide_nap, wait_within
 from relay.tools.noise import find_noise
 
 if TYPE_CHECKING:
@@ -161,14 +160,10 @@ class Workers:
         async with self._tools.database.connection() as conn:
             due = await delivery_lists.next_due(conn)
         nap = decide_nap(due, now=self._tools.clock.now())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(nap.total_seconds()):
-                await self._wake.wait()
+        await wait_within(self._wake, nap)
 
     async def _pause(self, pause: timedelta) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause.total_seconds()):
-                await self._stopping.wait()
+        await wait_within(self._stopping, pause)
 
     async def _process(self, stored: StoredDelivery, let_go: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:

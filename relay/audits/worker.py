@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from relay.audits.canaries import note_attested
 from relay.audits.judging import PATIENCE
 from relay.logs import name_kinds
 from relay.stages.rely import AUDIT_WITHIN
+from relay.tools.naps import wait_within
 from relay.tools.stopping import see_through
 
 if TYPE_CHECKING:
@@ -106,14 +106,10 @@ class AuditWorker:
         async with self._tools.line.database.connection() as conn:
             due = await reliance.next_audit(conn)
         nap = decide_nap(due, now=self._now())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(nap.total_seconds()):
-                await self._wake.wait()
+        await wait_within(self._wake, nap)
 
     async def _pause(self, pause: timedelta) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause.total_seconds()):
-                await self._stopping.wait()
+        await wait_within(self._stopping, pause)
 
     def _now(self) -> datetime:
         return self._tools.line.clock.now()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
@@ -23,7 +22,7 @@ from relay.errands.results import Carried, GivenUp, Later, Result
 from relay.errands.uploads import UploadTools, examine_upload
 from relay.lifecycle import LEASE, MAX_LEASE_LOSSES, RETRY_DELAYS, decide_retry
 from relay.logs import name_kinds
-from relay.tools.naps import decide_nap
+from relay.tools.naps import decide_nap, wait_within
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -148,14 +147,10 @@ class ErrandWorkers:
         async with self._tools.database.connection() as conn:
             due = await errands.next_due(conn, kinds=lane.kinds)
         nap = decide_nap(due, now=self._now())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(nap.total_seconds()):
-                await lane.wake.wait()
+        await wait_within(lane.wake, nap)
 
     async def _pause(self, pause: timedelta) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause.total_seconds()):
-                await self._stopping.wait()
+        await wait_within(self._stopping, pause)
 
     async def _see_through(self, errand: Errand) -> None:
         if errand.lost_leases > MAX_LEASE_LOSSES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -13,6 +12,7 @@ from db import alert_letters, peers
 from db.errors import DatabaseError
 from db.peers import Tier
 from relay.lifecycle import decide_retry
+from relay.tools.naps import wait_within
 from signatures.alert import AlertBody, build_alert
 
 if TYPE_CHECKING:
@@ -102,9 +102,7 @@ class AlertCourier:
             due = await alert_letters.next_due(conn)
         left = _LONGEST_NAP if due is None else due - self._tools.clock.now()
         nap = min(max(left, _SHORTEST_NAP), _LONGEST_NAP)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(nap.total_seconds()):
-                await self._wake.wait()
+        await wait_within(self._wake, nap)
 
     async def _send_one(self, letter: AlertLetter, peer: Peer | None) -> bool:
         """Try one warning; tell whether it arrived."""

@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -25,6 +24,7 @@ from db.errors import DatabaseError
 from db.feed import FeedKind
 from relay.exchange.items import take_back_items
 from relay.exchange.publisher import publish_objects
+from relay.tools.naps import wait_within
 from relay.tools.ulids import build_ulid
 from signatures.digests import digest_multibase
 from signatures.revocation import RevocationBody, Scope, build_revocation
@@ -94,9 +94,7 @@ class Announcer:
 
     async def _compare(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY.total_seconds()):
-                    await self._changed.wait()
+            await wait_within(self._changed, _EVERY)
             self._changed.clear()
             try:
                 await announce(self._tools)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from db.errors import DatabaseError
 from relay.lifecycle import decide_retry
 from relay.model import FetchFailure
 from relay.tools.media_types import ACTIVITY_JSON
+from relay.tools.naps import wait_within
 from relay.tools.urls import MalformedUrlError, parse_url
 from signatures.http import Scheme
 from signatures.message import RequestMessage
@@ -116,9 +116,7 @@ class Courier:
             await peer_outbox.purge_letters(conn, before=now - _KEPT)
             due = await peer_outbox.next_due(conn)
         nap = _LONGEST_NAP if due is None else min(max(due - now, _SHORTEST_NAP), _LONGEST_NAP)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(nap.total_seconds()):
-                await self._wake.wait()
+        await wait_within(self._wake, nap)
 
     async def _send_next(self, actor: str | None) -> Sent | None:
         now = self._clock.now()

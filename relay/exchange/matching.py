@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import alert_hits, alerts
 from db.errors import DatabaseError
 from relay.exchange.alerts import is_suspended, open_case_of
+from relay.tools.naps import wait_within
 from signatures.alert import seal_digest
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class AlertMatcher:
                 await self.compare()
             except DatabaseError as error:
                 _log.error("alerts_not_compared error=%s", type(error).__name__)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY.total_seconds()):
-                    await self._stopping.wait()
+            await wait_within(self._stopping, EVERY)
 
     async def compare(self) -> int:
         """Make one pass, if there is anything to compare; return how much was withheld.

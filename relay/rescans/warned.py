@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from db import alert_hits, reliance
 from relay.logs import name_kinds
 from relay.model import Door
 from relay.revisit import follow_up, look_again
-from relay.tools.naps import decide_nap
+from relay.tools.naps import decide_nap, wait_within
 from relay.tools.stopping import see_through
 
 if TYPE_CHECKING:
@@ -101,9 +100,7 @@ class WarnedWorker:
                 # It is due again when its lease ends; the kind alone, since texts may quote rows.
                 _log.error("warned_look_failed errors=%s", name_kinds(error))
                 pause = _AFTER_ERROR
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause.total_seconds()):
-                    await self._stopping.wait()
+            await wait_within(self._stopping, pause)
 
     async def look_at_next(self) -> bool:
         """Make the look that is due for the longest; False if none is.

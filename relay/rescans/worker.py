@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from db import media_hashes
 from relay.logs import name_kinds
 from relay.rescans.compare import Compared, compare
+from relay.tools.naps import wait_within
 from relay.tools.stopping import see_through
 
 if TYPE_CHECKING:
@@ -113,6 +113,4 @@ class RescanWorker:
         return done
 
     async def _pause(self, event: asyncio.Event, pause: timedelta) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause.total_seconds()):
-                await event.wait()
+        await wait_within(event, pause)

@@ -6,7 +6,6 @@ What was taken in before something went wrong stays, and so does the place where
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from relay.sources.importers import build_importer
 from relay.sources.kinds import FACTS
 from relay.sources.model import FailureKind, Page, Snapshot, SourceFailure, SourceKind
 from relay.sources.taking import Holder, take_page, take_snapshot, write_list
+from relay.tools.naps import wait_within
 from scanner.hashtable import HashKind
 
 if TYPE_CHECKING:
@@ -191,9 +191,7 @@ class SyncRun:
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def _is_stopped_within(self, wait: timedelta) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait.total_seconds()):
-                await self._stop.wait()
+        await wait_within(self._stop, wait)
         return self._stop.is_set()
 
     async def _take_page(self, page: Page) -> SourceFailure | None:

@@ -18,7 +18,7 @@ from relay.logs import name_kinds
 from relay.sources.model import FailureKind, SourceFailure
 from relay.sources.run import LEASE
 from relay.sources.sync import decide_wait, sync_source
-from relay.tools.naps import decide_nap
+from relay.tools.naps import decide_nap, wait_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,9 +96,7 @@ class ListSyncs:
                 self._metrics.set_lists_overdue(sum(is_overdue(one, now=now) for one in known))
                 if claimed is not None:
                     return claimed
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(decide_nap(due, now=now).total_seconds()):
-                        await self._wake.wait()
+                await wait_within(self._wake, decide_nap(due, now=now))
         return None
 
     async def _sync(self, source: ListSource, tools: SyncTools) -> None:
@@ -155,9 +153,7 @@ class ListSyncs:
                 )
 
     async def _pause(self, pause: timedelta) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause.total_seconds()):
-                await self._stopping.wait()
+        await wait_within(self._stopping, pause)
 
 
 def find_ages(sources: Iterable[ListSource], *, now: datetime) -> dict[str, timedelta]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from db import attestations, hashlists, list_sources, retiring
 from db.errors import DatabaseError
 from relay.tools.list_shelf import ListShelf
+from relay.tools.naps import wait_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,9 +127,7 @@ class ListWatch:
             while True:
                 woken.clear()
                 nap = await self._look_at_ages(changed)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(nap.total_seconds()):
-                        await woken.wait()
+                await wait_within(woken, nap)
 
     async def _look_at_ages(self, changed: asyncio.Event) -> timedelta:
         """Look once, and return when to look again."""

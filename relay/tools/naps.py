@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -27,3 +29,10 @@ def decide_nap(due: datetime | None, *, now: datetime) -> timedelta:
     if due is None:
         return _LONGEST_NAP
     return min(max(due - now, _SHORTEST_NAP), _LONGEST_NAP) if due > now else _NAP_AFTER_MISS
+
+
+async def wait_within(event: asyncio.Event, span: timedelta) -> None:
+    """Wait until an event happens, and no longer than a span of time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(span.total_seconds()):
+            await event.wait()
