@@ -23,7 +23,7 @@ DEVELOPMENT = (
     *("ruff", "mypy", "asyncpg-stubs", "import-linter"),
     *("scikit-image", "cryptography-vectors", "fediverse-pasture-inputs", "http-message-signatures"),
     *("moto[s3]", "flask", "flask-cors"),
-    *("onnx", "pyld"),
+    *("onnx", "pillow-heif", "pyld"),
 )
 PEERS = ("threatexchange", "pdqhash")
 HEAD = (
